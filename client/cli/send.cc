@@ -1,0 +1,146 @@
+// send.
+
+#include <unistd.h>
+
+#include <iostream>
+#include <iterator>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/command.h"
+#include "client/cli/event_text.h"
+#include "client/cli/turn_text.h"
+#include "proto/error.h"
+
+namespace understudy::client {
+namespace {
+
+struct SendArguments {
+  v1::SendMessageRequest request;
+  std::string text;
+  bool no_wait = false;
+};
+
+void DeclareSend(CLI::App& command, SendArguments& arguments) {
+  auto& request = arguments.request;
+  command.add_option("SESSION", *request.mutable_session_id())->required();
+  command.add_option("TEXT", arguments.text, "the message; -: standard input")
+      ->required();
+  command.add_option("--model", *request.mutable_model(),
+                     "switch to this model first");
+  command.add_flag("--no-wait", arguments.no_wait,
+                   "do not wait for the turn; print its id");
+  AddRequestId(command, request);
+}
+
+int EndOfTurn(const Context& context, v1::TurnOutcome outcome,
+              const v1::TurnError& error) {
+  if (outcome == v1::TURN_OUTCOME_SUCCEEDED) return kSuccess;
+  PrintError(context.command,
+             absl::StrCat("the turn ended: ", OutcomeText(outcome, error)));
+  return kRpcFailed;
+}
+
+// What a person who waits for a turn should know besides its text.
+void Remark(const Context& context, const v1::Event& event) {
+  if (event.has_permission_requested()) {
+    const auto& asked = event.permission_requested();
+    PrintError(
+        context.command,
+        absl::StrCat("the agent asks to use ", asked.tool_name(), ": ",
+                     OneLine(asked.description().empty() ? asked.input_json()
+                                                         : asked.description()),
+                     "\n  understudyctl permit ", event.session_id(), " ",
+                     asked.permission_id(), " allow|deny"));
+  } else if (event.has_notice()) {
+    const auto kind = event.notice().kind();
+    if (kind == v1::NOTICE_KIND_RETRYING ||
+        kind == v1::NOTICE_KIND_RATE_LIMITED ||
+        kind == v1::NOTICE_KIND_WARNING) {
+      PrintError(context.command, OneLine(event.notice().message()));
+    }
+  }
+}
+
+// Sends, and shows the turn until its end. The events are followed before the
+// message is sent, so that its first delta is not missed.
+int SendAndShow(const Context& context, const v1::SendMessageRequest& request) {
+  v1::GetSessionRequest get;
+  get.set_session_id(request.session_id());
+  const auto session = context.client.GetSession(get, context.Call());
+  if (!session.ok()) return Fail(context, session.status());
+
+  TurnText text(std::cout, isatty(STDOUT_FILENO) != 0);
+  const auto stream = context.client.StreamEvents(
+      {.session_id = request.session_id(),
+       .after_sequence = session->newest_sequence(),
+       .include_deltas = true,
+       .on_interruption = [&text](const absl::Status&, absl::Duration) {
+         text.Interrupted();
+       }});
+  if (absl::Status status = stream->AwaitOpen(context.deadline); !status.ok()) {
+    return Fail(context, status);
+  }
+  const auto turn = context.client.SendMessage(request, context.Call());
+  if (!turn.ok()) return Fail(context, turn.status());
+
+  while (true) {
+    const auto event = stream->Next(context.deadline);
+    if (!event.ok()) {
+      text.EndLine();
+      return Fail(context, event.status());
+    }
+    const v1::Event& seen = **event;
+    if (seen.turn_id() != turn->turn_id()) continue;
+    if (seen.has_text_delta()) {
+      text.Add(seen.text_delta());
+    } else if (seen.has_message()) {
+      text.Add(seen.message());
+    } else if (seen.has_turn_completed()) {
+      text.EndLine();
+      return EndOfTurn(context, seen.turn_completed().outcome(),
+                       seen.turn_completed().error());
+    } else {
+      Remark(context, seen);
+    }
+  }
+}
+
+int Send(const Context& context, const SendArguments& arguments) {
+  v1::SendMessageRequest request = arguments.request;
+  request.set_text(arguments.text == "-"
+                       ? std::string(std::istreambuf_iterator<char>(std::cin),
+                                     std::istreambuf_iterator<char>())
+                       : arguments.text);
+  if (ValidUtf8(request.text()) != request.text()) {
+    PrintError(context.command, "TEXT is not UTF-8");
+    return kUsage;
+  }
+  if (arguments.no_wait) {
+    return Answer(
+        context, context.client.SendMessage(std::move(request), context.Call()),
+        [](const v1::SendMessageResponse& response) {
+          std::cout << response.turn_id() << "\n";
+        });
+  }
+  if (context.format == Format::kText) return SendAndShow(context, request);
+
+  request.set_wait_until(v1::WAIT_UNTIL_COMPLETED);
+  const auto response =
+      context.client.SendMessage(std::move(request), context.Call());
+  if (!response.ok()) return Fail(context, response.status());
+  PrintJson(*response);
+  return EndOfTurn(context, response->outcome(), response->error());
+}
+
+}  // namespace
+
+void AddSendCommand(CLI::App& app, Command& chosen) {
+  AddCommand(app, chosen, "send",
+             "Send a message; shows the turn's text as it comes, and waits for "
+             "its end.",
+             DeclareSend, Send);
+}
+
+}  // namespace understudy::client

@@ -1,0 +1,156 @@
+#include "session/agent/claude_command.h"
+
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "proto/error.h"
+#include "session/base/concat.h"
+#include "session/base/id.h"
+#include "session/base/json.h"
+
+namespace understudy::session {
+namespace {
+
+constexpr std::string_view kDefaultModel = "default";
+
+bool IsPermissionMode(std::string_view mode) {
+  for (const char c : mode) {
+    if (!absl::ascii_isalpha(c)) return false;
+  }
+  return !mode.empty() && mode.size() <= 64;
+}
+
+std::string ControlRequest(std::string_view id, std::string_view request) {
+  return Concat({R"({"type":"control_request","request_id":)", JsonString(id),
+                 R"(,"request":)", request, "}"});
+}
+
+std::string ControlResponse(std::string_view id, std::string_view response) {
+  return Concat(
+      {R"({"type":"control_response","response":{"subtype":"success",)"
+       R"("request_id":)",
+       JsonString(id), R"(,"response":)", response, "}}"});
+}
+
+std::string UserLine(std::string_view uuid, std::string_view text,
+                     std::string_view members) {
+  std::string line = R"({"type":"user","message":{"role":"user","content":)";
+  AppendJsonString(text, line);
+  line.append(R"(},"parent_tool_use_id":null,"uuid":)");
+  AppendJsonString(uuid, line);
+  line.append(members).append("}");
+  return line;
+}
+
+}  // namespace
+
+std::string_view ClaudeModelName(std::string_view model) {
+  return model.empty() ? kDefaultModel : model;
+}
+
+absl::StatusOr<Command> ClaudeCommand(const Profile& profile,
+                                      const Opening& opening,
+                                      std::string_view new_conversation) {
+  const std::string& wanted =
+      opening.model.empty() ? profile.default_model : opening.model;
+  const std::string_view model = ClaudeModelName(wanted);
+  if (!IsModelName(model)) {
+    return FieldInvalid("model", "is not the name of a model");
+  }
+  const std::string_view conversation =
+      opening.conversation.empty() ? new_conversation : opening.conversation;
+  if (!IsUuid(conversation)) {
+    return FieldInvalid("agent_session_id", "is not a UUID");
+  }
+  const std::string& mode = opening.permission_mode.empty()
+                                ? profile.permission_mode
+                                : opening.permission_mode;
+  if (!mode.empty() && !IsPermissionMode(mode)) {
+    return FieldInvalid("permission_mode", "is not a word");
+  }
+
+  Command command;
+  command.argv.push_back(profile.command);
+  command.argv.insert(command.argv.end(), profile.args.begin(),
+                      profile.args.end());
+  // What varies is written with "=": a value that begins with a dash would be
+  // taken for an option otherwise.
+  for (std::string_view argument :
+       {"--output-format", "stream-json", "--input-format", "stream-json",
+        "--verbose", "--include-partial-messages", "--permission-prompt-tool",
+        "stdio"}) {
+    command.argv.emplace_back(argument);
+  }
+  command.argv.push_back(Concat({"--model=", model}));
+  command.argv.push_back(
+      Concat({opening.conversation.empty() ? "--session-id=" : "--resume=",
+              conversation}));
+  if (!mode.empty()) {
+    command.argv.push_back(Concat({"--permission-mode=", mode}));
+  }
+
+  // A profile's own values win.
+  command.env = profile.env;
+  // A message is on disk before its answer begins, so that it survives a kill.
+  command.env.try_emplace("CLAUDE_CODE_EAGER_FLUSH", "1");
+  command.env.try_emplace("CLAUDE_CODE_ENTRYPOINT", "sdk-understudy");
+  command.env.try_emplace("DISABLE_AUTOUPDATER", "1");
+  command.cwd = opening.working_directory;
+  command.max_line_bytes = profile.max_line_bytes;
+  return command;
+}
+
+std::string ClaudeInitialize(std::string_view request_id) {
+  return ControlRequest(request_id, R"({"subtype":"initialize","hooks":null})");
+}
+
+std::string ClaudeGetSettings(std::string_view request_id) {
+  return ControlRequest(request_id, R"({"subtype":"get_settings"})");
+}
+
+std::string ClaudeSetModel(std::string_view request_id,
+                           std::string_view model) {
+  return ControlRequest(request_id,
+                        Concat({R"({"subtype":"set_model","model":)",
+                                JsonString(ClaudeModelName(model)), "}"}));
+}
+
+std::string ClaudeInterrupt(std::string_view request_id) {
+  return ControlRequest(request_id, R"({"subtype":"interrupt"})");
+}
+
+std::string ClaudeMessage(std::string_view uuid, std::string_view text,
+                          bool knows_composed) {
+  constexpr std::string_view kComposed = R"(,"client_composed":true)";
+  if (!knows_composed && !text.empty() && text.front() == '/') {
+    return UserLine(uuid, Concat({" ", text}), kComposed);
+  }
+  return UserLine(uuid, text, kComposed);
+}
+
+std::string ClaudeClear(std::string_view uuid) {
+  return UserLine(uuid, "/clear", "");
+}
+
+std::string ClaudeAllow(std::string_view request_id, std::string_view input,
+                        std::string_view permissions) {
+  return ControlResponse(
+      request_id,
+      Concat({R"({"behavior":"allow","updatedInput":)", input,
+              permissions.empty() ? "" : R"(,"updatedPermissions":)",
+              permissions, "}"}));
+}
+
+std::string ClaudeDeny(std::string_view request_id, std::string_view message) {
+  return ControlResponse(request_id, Concat({R"({"behavior":"deny","message":)",
+                                             JsonString(message), "}"}));
+}
+
+std::string ClaudeRefusal(std::string_view request_id, std::string_view why) {
+  return Concat({R"({"type":"control_response","response":{"subtype":"error",)"
+                 R"("request_id":)",
+                 JsonString(request_id), R"(,"error":)", JsonString(why),
+                 "}}"});
+}
+
+}  // namespace understudy::session

@@ -1,0 +1,49 @@
+// What is said to Claude Code: how it is started, and the lines it is written.
+// Pure; every line is one line, whatever is in the texts.
+
+#ifndef UNDERSTUDY_SESSION_AGENT_CLAUDE_COMMAND_H_
+#define UNDERSTUDY_SESSION_AGENT_CLAUDE_COMMAND_H_
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "session/agent/agent.h"
+#include "session/agent/profile.h"
+#include "session/process/subprocess.h"
+
+namespace understudy::session {
+
+// The name by which Claude Code knows `model`: its own default has one.
+std::string_view ClaudeModelName(std::string_view model);
+
+// `new_conversation` is the id that a new conversation gets.
+// FIELD_INVALID if something may not stand in an argument list.
+absl::StatusOr<Command> ClaudeCommand(const Profile& profile,
+                                      const Opening& opening,
+                                      std::string_view new_conversation);
+
+std::string ClaudeInitialize(std::string_view request_id);
+std::string ClaudeGetSettings(std::string_view request_id);
+std::string ClaudeSetModel(std::string_view request_id, std::string_view model);
+std::string ClaudeInterrupt(std::string_view request_id);
+
+// A message. `text` is never a command: versions that do not know how to be
+// told so (`knows_composed` false) get a space before a slash, which keeps
+// them from looking.
+std::string ClaudeMessage(std::string_view uuid, std::string_view text,
+                          bool knows_composed);
+// The command that begins a new conversation.
+std::string ClaudeClear(std::string_view uuid);
+
+// An answer to a permission request; `input` is a JSON object, `permissions` an
+// array of rules to keep or "".
+std::string ClaudeAllow(std::string_view request_id, std::string_view input,
+                        std::string_view permissions);
+std::string ClaudeDeny(std::string_view request_id, std::string_view message);
+// An answer to a request that we do not know.
+std::string ClaudeRefusal(std::string_view request_id, std::string_view why);
+
+}  // namespace understudy::session
+
+#endif  // UNDERSTUDY_SESSION_AGENT_CLAUDE_COMMAND_H_

@@ -1,0 +1,55 @@
+// Profile: the configuration of an agent kind: how it is started and what is
+// allowed to it. Immutable after the server has started.
+
+#ifndef UNDERSTUDY_SESSION_AGENT_PROFILE_H_
+#define UNDERSTUDY_SESSION_AGENT_PROFILE_H_
+
+#include <cstddef>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+
+namespace understudy::session {
+
+struct Profile {
+  enum class PermissionPolicy {
+    kAsk,    // wait for a client until permission_timeout, then deny
+    kAllow,  // allow at once
+    kDeny,   // deny at once
+  };
+
+  std::string name;
+  std::string kind;     // agents.def
+  std::string command;  // program; looked up in PATH if it has no slash
+  std::vector<std::string> args;  // before those of the kind
+  // What the agent's environment consists of, beside the marker: `env`, and
+  // the variables of pass_env already taken from the server's environment.
+  std::map<std::string, std::string> env;
+
+  std::string default_model;    // "": the agent's own default
+  std::string permission_mode;  // "": the agent's own default
+  PermissionPolicy permission_policy = PermissionPolicy::kAsk;
+
+  bool native_switch = true;  // false: NATIVE_SWITCH_NEVER
+  bool native_clear = true;
+  bool native_resume = true;
+  bool interrupt = true;
+  bool permissions = true;
+
+  absl::Duration start_timeout = absl::Seconds(30);
+  absl::Duration switch_timeout = absl::Seconds(10);
+  absl::Duration turn_timeout = absl::InfiniteDuration();
+  absl::Duration interrupt_timeout = absl::Seconds(10);
+  absl::Duration permission_timeout = absl::InfiniteDuration();
+  absl::Duration stop_grace = absl::Seconds(3);
+  absl::Duration idle_timeout = absl::Minutes(10);
+
+  size_t max_line_bytes = 32 << 20;
+  int max_slots = 0;  // 0: only the server's bound
+};
+
+}  // namespace understudy::session
+
+#endif  // UNDERSTUDY_SESSION_AGENT_PROFILE_H_

@@ -1,0 +1,61 @@
+// StdinWriter: the only writer to a child's stdin. Lines are written whole and
+// in order, straight to the pipe as long as it takes them, else from a bounded
+// queue; the caller never blocks.
+//
+// Threads: the loop.
+
+#ifndef UNDERSTUDY_SESSION_PROCESS_STDIN_WRITER_H_
+#define UNDERSTUDY_SESSION_PROCESS_STDIN_WRITER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "session/base/event_loop.h"
+#include "session/base/unique_fd.h"
+
+namespace understudy::session {
+
+class StdinWriter {
+ public:
+  // Beside one line, which may be longer.
+  static constexpr size_t kMaxQueuedBytes = 16 << 20;
+
+  // `broken` is called, once, when a line could not be written because nobody
+  // reads any more: from the loop, or from inside WriteLine.
+  StdinWriter(EventLoop& loop, UniqueFd pipe,
+              absl::AnyInvocable<void() &&> broken);
+
+  // As Subprocess::WriteLine. kFailedPrecondition once closed, by either side.
+  absl::Status WriteLine(std::string_view line);
+
+  // After what is queued.
+  void Close();
+
+  uint64_t queued_bytes() const { return queued_bytes_; }
+  uint64_t written_bytes() const { return written_bytes_; }
+
+ private:
+  // Hands to the pipe what it takes.
+  void Flush();
+  void Shut();
+  void Break();
+
+  EventLoop& loop_;
+  UniqueFd pipe_;
+  absl::AnyInvocable<void() &&> broken_;
+  bool closing_ = false;
+  std::string pending_;  // from sent_ on
+  size_t sent_ = 0;
+  uint64_t queued_bytes_ = 0;
+  uint64_t written_bytes_ = 0;
+  std::unique_ptr<EventLoop::Handle> watch_;  // while something is pending
+};
+
+}  // namespace understudy::session
+
+#endif  // UNDERSTUDY_SESSION_PROCESS_STDIN_WRITER_H_

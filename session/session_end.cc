@@ -1,0 +1,230 @@
+// How agents and sessions end: replaced, parked, drained, deleted, fenced off.
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "proto/error.h"
+#include "session/retiring.h"
+#include "session/session.h"
+
+namespace understudy::session {
+
+void Session::Retire(std::unique_ptr<Slot> slot) {
+  WithdrawPermissions();
+  // What it may have begun by itself is not heard of any more.
+  LoseUnsolicited(MakeError(Reason::kAgentLost, "the agent was replaced"));
+  auto retiring = std::make_unique<Retiring>(
+      std::move(slot),
+      [this](Retiring* which, const Loss& loss) { Retired(which, loss); });
+  Retiring& stopping = *retiring;
+  retiring_.push_back(std::move(retiring));
+  stopping.Stop(profile_.stop_grace);
+}
+
+void Session::Retired(Retiring* retiring, const Loss& loss) {
+  AddExited(retiring->pid(), loss.exit, loss.why, /*expected=*/true);
+  Commit();
+  std::shared_ptr<Retiring> gone;
+  for (auto it = retiring_.begin(); it != retiring_.end(); ++it) {
+    if (it->get() != retiring) continue;
+    gone = std::move(*it);
+    retiring_.erase(it);
+    break;
+  }
+  // With it its right to run goes back; what waited for that follows.
+  Discard(std::move(gone));
+  ReplySoon([this] {
+    if (!retiring_.empty()) return;
+    for (Task& task : std::exchange(when_retired_, {})) std::move(task)();
+    SettleClaims();
+    if (!closed_.ok()) {
+      FinishDelete();
+    } else {
+      Pump();
+    }
+  });
+}
+
+void Session::EndAgent(Task gone) {
+  when_retired_.push_back([this, gone = std::move(gone)]() mutable {
+    // What starts now knows all turns that there were.
+    turns_at_move_ = turns_;
+    std::move(gone)();
+  });
+  Retire(std::move(slot_));
+  Commit();
+}
+
+void Session::ScheduleIdle() {
+  if (slot_ == nullptr) {
+    log_->ReleaseWindow();
+    return;
+  }
+  if (idle_timer_ != nullptr) return;
+  idle_since_ = ground_.loop.Now();
+  ReplySoon([this] {
+    if (ground_.pool.Wants(profile_)) Park();
+  });
+  if (profile_.idle_timeout == absl::InfiniteDuration()) return;
+  idle_timer_ =
+      ground_.loop.RunAfter(profile_.idle_timeout, [this] { Park(); });
+}
+
+bool Session::Park() {
+  if (!Rests() || !mailbox_.empty() || slot_ == nullptr) return false;
+  idle_timer_ = nullptr;
+  Retire(std::move(slot_));
+  Commit();
+  return true;
+}
+
+void Session::Refuse(const absl::Status& why) {
+  refuse_ = why;
+  for (auto it = mailbox_.begin(); it != mailbox_.end();) {
+    if (it->call == nullptr) {
+      ++it;
+      continue;
+    }
+    if (it->message.has_value()) --queued_messages_;
+    const std::shared_ptr<Call> call = it->call;
+    it = mailbox_.erase(it);
+    ledger_.Finish(call, why);
+  }
+}
+
+void Session::StopAgent(const absl::Status& why) {
+  if (transition_ != nullptr) {
+    transition_ = nullptr;
+    FailMove(std::move(*std::exchange(moving_item_, nullptr)), why);
+  }
+  if (slot_ != nullptr) {
+    LoseTurns(why, slot_->agent().delivered());
+    Retire(std::move(slot_));
+  }
+  // Accepted, and not begun.
+  for (Item& item : std::exchange(mailbox_, {})) {
+    if (item.call != nullptr) ledger_.Finish(item.call, why);
+    if (item.turn == nullptr) continue;
+    v1::TurnCompleted completed;
+    completed.set_outcome(v1::TURN_OUTCOME_FAILED);
+    completed.set_delivered(v1::DELIVERED_NO);
+    completed.mutable_error()->set_reason(
+        std::string(ReasonName(Reason::kDraining)));
+    completed.mutable_error()->set_message(std::string(why.message()));
+    item.turn->loss = why;
+    Complete(item.turn, std::move(completed));
+  }
+  queued_messages_ = 0;
+  Commit();
+}
+
+bool Session::evictable() const {
+  return Rests() && slot_ == nullptr && retiring_.empty() && mailbox_.empty() &&
+         writes_ == 0 && ending_.empty() && ledger_.idle() &&
+         log_.use_count() == 1;
+}
+
+void Session::Delete(std::vector<StoredRequest> row, Done done) {
+  if (!closed_.ok() && deletions_ == nullptr) {
+    std::move(done)(closed_);
+    return;
+  }
+  if (!ground_.committer.health().ok()) {
+    std::move(done)(ground_.committer.health());
+    return;
+  }
+  for (StoredRequest& one : row) deletion_rows_.push_back(std::move(one));
+  if (deletions_ == nullptr) {
+    deletions_ = std::make_shared<std::vector<Done>>();
+  }
+  deletions_->push_back(std::move(done));
+  CloseDown(MakeError(
+      Reason::kSessionNotFound,
+      absl::StrCat("session ", record_.session_id(), " has been deleted")));
+}
+
+bool Session::Takes(const std::shared_ptr<Call>& call) {
+  const absl::Status& why = !closed_.ok() ? closed_ : refuse_;
+  if (!why.ok()) ledger_.Finish(call, why);
+  return why.ok();
+}
+
+// The session serves nobody any more: deleted, or no longer ours.
+void Session::CloseDown(absl::Status why) {
+  if (!closed_.ok()) return;
+  closed_ = why;
+  transition_ = nullptr;
+  moving_item_ = nullptr;
+  idle_timer_ = nullptr;
+  // Of a deletion readers hear when it is stored.
+  if (deletions_ == nullptr) log_->Close(why);
+  for (Item& item : std::exchange(mailbox_, {})) {
+    if (item.call != nullptr) ledger_.Finish(item.call, why);
+    if (item.turn == nullptr) continue;
+    for (Reply<SendResult>& reply : std::exchange(item.turn->waiting, {})) {
+      std::move(reply)(why);
+    }
+  }
+  queued_messages_ = 0;
+  std::vector<std::shared_ptr<Turn>> turns = std::exchange(ending_, {});
+  turns.push_back(std::exchange(running_, nullptr));
+  turns.push_back(std::exchange(unsolicited_, nullptr));
+  for (const std::shared_ptr<Turn>& turn : turns) {
+    if (turn == nullptr) continue;
+    for (Reply<SendResult>& reply : std::exchange(turn->waiting, {})) {
+      std::move(reply)(why);
+    }
+    for (const std::shared_ptr<Call>& call :
+         std::exchange(turn->interrupting, {})) {
+      ledger_.Finish(call, why);
+    }
+  }
+  ledger_.FinishAll(why);
+  if (slot_ != nullptr) Retire(std::move(slot_));
+  for (const std::unique_ptr<Retiring>& retiring : retiring_) {
+    retiring->Stop(absl::ZeroDuration());
+  }
+  if (retiring_.empty()) ReplySoon([this] { FinishDelete(); });
+}
+
+// No process is left; what was being written goes first.
+void Session::FinishDelete() {
+  if (std::exchange(finishing_, true)) return;
+  if (deletions_ == nullptr) {
+    if (gone_) std::move(std::exchange(gone_, nullptr))();
+    return;
+  }
+  Append append;
+  append.requests = std::exchange(deletion_rows_, {});
+  append.kind = Append::Kind::kDelete;
+  append.session_id = record_.session_id();
+  append.epoch = epoch_;
+  append.base_sequence = log_->taken();
+  ground_.committer.Write(
+      std::move(append), [self = self_, deletions = deletions_, why = closed_,
+                          log = log_](absl::Status status) mutable {
+        log->Close(why);
+        for (Done& done : std::exchange(*deletions, {})) {
+          std::move(done)(status);
+        }
+        if (*self == nullptr) return;
+        (*self)->deletions_ = nullptr;
+        if ((*self)->gone_) {
+          std::move(std::exchange((*self)->gone_, nullptr))();
+        }
+      });
+}
+
+void Session::Discard(std::shared_ptr<void> thing) {
+  discarded_.push_back(std::move(thing));
+  ReplySoon([this] { std::exchange(discarded_, {}).clear(); });
+}
+
+// From the loop's top, unless the session is gone by then.
+void Session::ReplySoon(Task task) {
+  ground_.loop.Post([self = self_, task = std::move(task)]() mutable {
+    if (*self != nullptr) std::move(task)();
+  });
+}
+
+}  // namespace understudy::session

@@ -1,0 +1,166 @@
+#include "session/slot_pool.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "proto/error.h"
+
+namespace understudy::session {
+namespace {
+
+constexpr absl::Duration kRetryAfterNoSlot = absl::Seconds(1);
+
+}  // namespace
+
+struct SlotPool::Starting final : SlotPool::Request {
+  Starting(SlotPool& pool, const AgentKind& kind, const Profile& profile,
+           Opening opening, Ready ready)
+      : pool(pool),
+        kind(kind),
+        profile(profile),
+        opening(std::move(opening)),
+        ready(std::move(ready)) {}
+  ~Starting() override {
+    pool.line_.remove(this);
+    if (self != nullptr) *self = nullptr;
+    if (slot != nullptr) pool.Discard(std::move(slot));
+  }
+
+  SlotPool& pool;
+  const AgentKind& kind;
+  const Profile& profile;
+  Opening opening;
+  Ready ready;
+  std::unique_ptr<EventLoop::Handle> timer;  // the wait, or a late answer
+  std::unique_ptr<Slot> slot;                // whose agent is being started
+  // Null once the request is gone: a late handshake finds nobody.
+  std::shared_ptr<Starting*> self;
+};
+
+Slot::~Slot() {
+  agent_ = nullptr;
+  pool_.Release(profile_);
+}
+
+void Slot::Adopt(Agent::Observer* owner) { agent_->set_observer(owner); }
+
+SlotPool::SlotPool(EventLoop& loop, Launcher& launcher, int max_slots,
+                   GiveWay give_way)
+    : loop_(loop),
+      launcher_(launcher),
+      max_slots_(max_slots),
+      give_way_(std::move(give_way)) {}
+
+SlotPool::~SlotPool() = default;
+
+bool SlotPool::ProfileFull(const Profile& profile) const {
+  const auto it = live_of_profile_.find(profile.name);
+  return profile.max_slots > 0 && it != live_of_profile_.end() &&
+         it->second >= profile.max_slots;
+}
+
+bool SlotPool::Full(const Profile& profile) const {
+  return live_ >= max_slots_ || ProfileFull(profile);
+}
+
+bool SlotPool::Wants(const Profile& profile) const {
+  return std::any_of(line_.begin(), line_.end(), [&](const Starting* starting) {
+    return !ProfileFull(starting->profile) ||
+           starting->profile.name == profile.name;
+  });
+}
+
+std::unique_ptr<SlotPool::Request> SlotPool::Start(const AgentKind& kind,
+                                                   const Profile& profile,
+                                                   Opening opening,
+                                                   Ready ready) {
+  auto starting = std::make_unique<Starting>(
+      *this, kind, profile, std::move(opening), std::move(ready));
+  if (!Full(profile)) {
+    Launch(*starting);
+    return starting;
+  }
+  line_.push_back(starting.get());
+  starting->timer =
+      loop_.RunAfter(profile.start_timeout, [this, request = starting.get()] {
+        line_.remove(request);
+        Answer(
+            *request,
+            MakeError(Reason::kNoSlot,
+                      absl::StrCat(
+                          "start an agent of profile ", request->profile.name,
+                          ": all ", live_, " slots stayed in use for ",
+                          absl::FormatDuration(request->profile.start_timeout)),
+                      {}, kRetryAfterNoSlot));
+      });
+  give_way_(ProfileFull(profile) ? &profile : nullptr);
+  return starting;
+}
+
+void SlotPool::Launch(Starting& starting) {
+  starting.timer = nullptr;
+  ++live_;
+  ++live_of_profile_[starting.profile.name];
+  starting.slot.reset(new Slot(*this, starting.profile));
+  absl::StatusOr<std::unique_ptr<Agent>> agent =
+      starting.kind.make(loop_, launcher_, starting.profile, starting.opening,
+                         starting.slot.get());
+  if (!agent.ok()) {
+    // Not given back from here: who is next in line may fail in the same way.
+    Discard(std::move(starting.slot));
+    starting.timer =
+        loop_.RunAfter(absl::ZeroDuration(),
+                       [this, request = &starting, status = agent.status()] {
+                         Answer(*request, status);
+                       });
+    return;
+  }
+  starting.slot->agent_ = *std::move(agent);
+  starting.self = std::make_shared<Starting*>(&starting);
+  starting.slot->agent_->Start([this, self = starting.self](absl::Status ok) {
+    if (*self != nullptr) Answer(**self, std::move(ok));
+  });
+}
+
+// The request may be destroyed by its owner from inside `ready`.
+void SlotPool::Answer(Starting& starting, absl::Status status) {
+  Ready ready = std::move(starting.ready);
+  std::unique_ptr<Slot> slot = std::move(starting.slot);
+  if (status.ok()) {
+    std::move(ready)(std::move(slot));
+    return;
+  }
+  if (slot != nullptr) Discard(std::move(slot));
+  std::move(ready)(std::move(status));
+}
+
+// An agent is not destroyed from inside its own call.
+void SlotPool::Discard(std::unique_ptr<Slot> slot) {
+  discarded_.push_back(std::move(slot));
+  sweep_ = loop_.RunAfter(absl::ZeroDuration(), [this] {
+    std::vector<std::unique_ptr<Slot>> gone = std::move(discarded_);
+    discarded_.clear();
+    gone.clear();
+  });
+}
+
+void SlotPool::Release(const Profile& profile) {
+  --live_;
+  --live_of_profile_[profile.name];
+  Serve();
+}
+
+void SlotPool::Serve() {
+  for (auto it = line_.begin(); it != line_.end();) {
+    Starting& starting = **it;
+    if (Full(starting.profile)) {
+      ++it;
+      continue;
+    }
+    it = line_.erase(it);
+    Launch(starting);
+  }
+}
+
+}  // namespace understudy::session

@@ -1,0 +1,650 @@
+// The turns of a ClaudeAgent: whose they are, how they end, how they are
+// interrupted, and what they ask for.
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "proto/error.h"
+#include "session/agent/agent.h"
+#include "tests/session/agent/claude_fixture.h"
+#include "tests/support/status_matchers.h"
+
+namespace understudy::session {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
+
+std::string Started(const char* turn) { return absl::StrCat("started ", turn); }
+std::string Ended(const char* turn, const char* how) {
+  return absl::StrCat("ended ", turn, " ", how);
+}
+
+class ClaudeTurnTest : public ClaudeFixture {};
+class ClaudeTurnVersionsTest : public EachClaude {};
+INSTANTIATE_TEST_SUITE_P(Versions, ClaudeTurnVersionsTest,
+                         ::testing::Values(kNewClaude, kOldClaude),
+                         VersionName);
+
+// --- What is sent -----------------------------------------------------------
+
+TEST_P(ClaudeTurnVersionsTest, A21_AMessageIsOneLineWhateverIsInIt) {
+  MustStart();
+  const std::string text =
+      "one\ntwo\r\n{\"type\":\"user\"}\\ \"q\"\t\x01\xE2\x80\xA8 "
+      "\xF0\x9F\x98\x80";
+  Send(kTurn1, text);
+  EXPECT_THAT(child().lines().back(), Not(HasSubstr("\n")));
+  EXPECT_THAT(child().lines().back(), Not(HasSubstr("\r")));
+  const Json line = LastWritten();
+  EXPECT_EQ(line["type"], "user");
+  EXPECT_EQ(line["uuid"], kTurn1);
+  EXPECT_EQ(line["message"]["role"], "user");
+  EXPECT_EQ(line["message"]["content"], text);
+}
+
+TEST_P(ClaudeTurnVersionsTest, TextThatLooksLikeACommandIsText) {
+  MustStart();
+  Send(kTurn1, "/clear");
+  const Json line = LastWritten();
+  EXPECT_EQ(line["client_composed"], true);
+  // Old versions do not know that word: a space keeps them from looking.
+  EXPECT_EQ(line["message"]["content"], old() ? " /clear" : "/clear");
+}
+
+TEST_P(ClaudeTurnVersionsTest, OtherTextIsSentAsItIs) {
+  MustStart();
+  Send(kTurn1, " /clear and @me");
+  EXPECT_EQ(LastWritten()["message"]["content"], " /clear and @me");
+}
+
+TEST_P(ClaudeTurnVersionsTest, ToldIsWhetherTheMessageWasDelivered) {
+  MustStart();
+  EXPECT_EQ(agent().delivered(), v1::DELIVERED_NO);
+  child().set_reads_stdin(false);
+  Send(kTurn1);
+  EXPECT_EQ(agent().delivered(), v1::DELIVERED_NO);
+  child().set_reads_stdin(true);
+  EXPECT_EQ(agent().delivered(), v1::DELIVERED_MAYBE);
+  Say(old() ? Init(kTurn1) : Lifecycle(kTurn1, "queued"));
+  EXPECT_EQ(agent().delivered(), v1::DELIVERED_YES);
+}
+
+// --- Whose result it is -----------------------------------------------------
+
+TEST_P(ClaudeTurnVersionsTest, ATurnBeginsOnceAndEndsOnce) {
+  MustStart();
+  Send(kTurn1);
+  Begin(kTurn1);
+  Say(Result(kTurn1, "hi"));
+  EXPECT_THAT(owner_.Take(),
+              ElementsAre(Started(kTurn1), "usage 0 0",
+                          Ended(kTurn1, "SUCCEEDED end_turn \"hi\"")));
+  if (!old()) Say(Lifecycle(kTurn1, "completed"));
+  Say(Result(kTurn1, "again"));
+  EXPECT_THAT(owner_.log, IsEmpty());
+}
+
+TEST_F(ClaudeTurnTest, A16_ALateResultNeverLeaksIntoTheNextTurn) {
+  MustStart();
+  Send(kTurn1);
+  Say(Lifecycle(kTurn1, "queued"));
+  agent().Interrupt();
+  // It was taken from the queue ...
+  Say(Lifecycle(kTurn1, "cancelled"));
+  EXPECT_THAT(owner_.Take(),
+              ElementsAre(Ended(kTurn1, "INTERRUPTED cancelled")));
+  Send(kTurn2);
+  Begin(kTurn2);
+  // ... and yet a result of it comes, with another conversation in it.
+  Json late = Result(kTurn1, "late");
+  late["session_id"] = kNext;
+  Say(late);
+  EXPECT_THAT(owner_.Take(), ElementsAre(Started(kTurn2)));
+  EXPECT_EQ(agent().current().conversation, conversation_);
+  Say(Result(kTurn2, "mine"));
+  EXPECT_THAT(owner_.log,
+              Contains(Ended(kTurn2, "SUCCEEDED end_turn \"mine\"")));
+}
+
+TEST_P(ClaudeTurnVersionsTest, A16_AnInterruptedTurnEndsWithItsOwnResult) {
+  MustStart();
+  Send(kTurn1);
+  Begin(kTurn1);
+  agent().Interrupt();
+  Say(Data("interrupted", kTurn1));
+  EXPECT_THAT(owner_.Take(),
+              ElementsAre(Started(kTurn1), "usage 0 0",
+                          Ended(kTurn1, "INTERRUPTED aborted_streaming")));
+  Send(kTurn2);
+  Begin(kTurn2);
+  Say(Result(kTurn2, "mine"));
+  EXPECT_THAT(owner_.log,
+              ElementsAre(Started(kTurn2), "usage 0 0",
+                          Ended(kTurn2, "SUCCEEDED end_turn \"mine\"")));
+}
+
+TEST_P(ClaudeTurnVersionsTest, E9_ATurnOfItsOwnIsATurnOfItsOwn) {
+  MustStart();
+  Say(Data("unsolicited"));
+  EXPECT_THAT(
+      owner_.log,
+      ElementsAre("unknown system/task_notification", "started -",
+                  "text \"it ended\"", "message \"it ended\"", "usage 100 10",
+                  "ended - SUCCEEDED end_turn \"it ended\""));
+  EXPECT_EQ(owner_.ends.back().usage.input_tokens(), 100);
+}
+
+TEST_P(ClaudeTurnVersionsTest, E9_AMessageWaitsForATurnOfItsOwn) {
+  MustStart();
+  Say(Init(""));
+  Send(kTurn1);
+  if (!old()) Say(Lifecycle(kTurn1, "queued"));
+  Say(Foreign(Result("", "other")));
+  Begin(kTurn1);
+  Say(Result(kTurn1, "mine"));
+  EXPECT_THAT(
+      owner_.log,
+      ElementsAre("started -", "usage 0 0",
+                  "ended - SUCCEEDED end_turn \"other\"", Started(kTurn1),
+                  "usage 0 0", Ended(kTurn1, "SUCCEEDED end_turn \"mine\"")));
+}
+
+TEST_P(ClaudeTurnVersionsTest, E9_ATurnOfItsOwnJustBeforeOursIsNotOurs) {
+  MustStart();
+  Send(kTurn1);
+  Say(Init(""));  // old versions do not say whose it is
+  Say(Foreign(Result("", "other")));
+  Begin(kTurn1);
+  Say(Result(kTurn1, "mine"));
+  EXPECT_THAT(owner_.log,
+              Contains(Ended(kTurn1, "SUCCEEDED end_turn \"mine\"")));
+  EXPECT_THAT(owner_.log,
+              Not(Contains(Ended(kTurn1, "SUCCEEDED end_turn \"other\""))));
+}
+
+TEST_F(ClaudeTurnTest, E9_AMessageTakenIntoATurnOfItsOwnEndsWithIt) {
+  for (const bool named : {true, false}) {
+    ready_.reset();
+    MustStart();
+    Say(Init(""));
+    Send(kTurn1);
+    Say(Lines{Lifecycle(kTurn1, "queued").dump(),
+              Lifecycle(kTurn1, "started").dump(),
+              Lifecycle(kTurn1, "completed").dump()});
+    Json result = Foreign(Result(named ? kTurn1 : "", "both"));
+    result["usage"] = {{"input_tokens", 5}, {"output_tokens", 6}};
+    result["total_cost_usd"] = 0.5;
+    Say(result);
+    EXPECT_THAT(owner_.Take(),
+                ElementsAre("started -", Started(kTurn1), "usage 5 6",
+                            "ended - SUCCEEDED end_turn \"both\"",
+                            Ended(kTurn1, "SUCCEEDED end_turn \"both\"")));
+    // What was used is told once.
+    ASSERT_GE(owner_.ends.size(), 2u);
+    const TurnEnd& mine = owner_.ends.back();
+    const TurnEnd& other = owner_.ends[owner_.ends.size() - 2];
+    EXPECT_EQ(mine.usage.input_tokens(), 5);
+    EXPECT_EQ(mine.total_cost_usd, 0.5);
+    EXPECT_EQ(other.usage.input_tokens(), 0);
+    EXPECT_EQ(other.total_cost_usd, std::nullopt);
+  }
+}
+
+// --- Whose conversation it is -----------------------------------------------
+
+TEST_P(ClaudeTurnVersionsTest, D11_WhatIsNoConversationIsNotContinued) {
+  MustStart();
+  const auto turn = [this](const std::string& conversation) {
+    Send(kTurn1);
+    const std::string own = std::exchange(conversation_, conversation);
+    const Lines lines = Data("turn", kTurn1);
+    conversation_ = own;
+    Say(lines);
+    return owner_.Take();
+  };
+  turn(conversation_);
+  const std::vector<std::string> expected = turn(conversation_);
+  ASSERT_THAT(expected, Contains(Started(kTurn1)));
+  for (const char* other : {"", "../../etc/passwd", "--continue", "null"}) {
+    EXPECT_EQ(turn(other), expected) << other;
+    EXPECT_EQ(agent().current().conversation, conversation_) << other;
+  }
+}
+
+TEST_P(ClaudeTurnVersionsTest, D11_ALineIsItsAgentsWhateverItNames) {
+  MustStart();
+  AgentOwner other;
+  auto made = FindAgentKind("claude")->make(loop_, launcher_, profile_,
+                                            opening_, &other);
+  ASSERT_THAT(made.status(), IsOk());
+  other.agent = *std::move(made);
+  other.agent->Start([](absl::Status status) { EXPECT_THAT(status, IsOk()); });
+  loop_.RunUntilIdle();
+  ASSERT_NE(other.agent->current().conversation, conversation_);
+
+  Send(kTurn1);
+  other.agent->Send({kTurn2, "hello"});
+  loop_.RunUntilIdle();
+  // The second speaks of the conversation of the first.
+  launcher_.child(1).Say(Data("turn", kTurn2));
+  loop_.RunUntilIdle();
+  EXPECT_THAT(owner_.log, IsEmpty());
+  EXPECT_THAT(other.log, Contains(Started(kTurn2)));
+  EXPECT_THAT(other.ends, SizeIs(1));
+  // Of the turn of the first it knows nothing.
+  other.Take();
+  launcher_.child(1).Say(Result(kTurn1, "theirs").dump());
+  loop_.RunUntilIdle();
+  EXPECT_THAT(owner_.log, IsEmpty());
+  EXPECT_THAT(other.log, IsEmpty());
+  launcher_.child(0).Say(Data("turn", kTurn1));
+  loop_.RunUntilIdle();
+  EXPECT_THAT(owner_.ends, SizeIs(1));
+  EXPECT_THAT(other.ends, SizeIs(1));
+}
+
+TEST_P(ClaudeTurnVersionsTest, D11_ASubAgentMovesNothing) {
+  MustStart();
+  Send(kTurn1);
+  Begin(kTurn1);
+  owner_.Take();
+  for (Json line : {Init(""), Result("", "done"), Result(kTurn1, "done")}) {
+    line["parent_tool_use_id"] = "toolu_1";
+    line["session_id"] = kEarlier;
+    line["model"] = "claude-haiku-5-5";
+    Say(line);
+  }
+  EXPECT_THAT(owner_.Take(),
+              ElementsAre("unknown result/success", "unknown result/success"));
+  EXPECT_EQ(agent().current().conversation, conversation_);
+  EXPECT_EQ(agent().current().model, model_);
+  Say(Result(kTurn1, "hi"));
+  EXPECT_THAT(owner_.log, Contains(Ended(kTurn1, "SUCCEEDED end_turn \"hi\"")));
+}
+
+TEST_P(ClaudeTurnVersionsTest, D11_AClearThatLeadsToNoUuidHasFailed) {
+  MustStart();
+  Apply({.conversation = ""});
+  const std::string uuid = LastWritten()["uuid"];
+  const std::string own = std::exchange(conversation_, "../../x");
+  Begin(uuid);
+  Say(Result(uuid, ""));
+  conversation_ = own;
+  ASSERT_TRUE(changed_.has_value());
+  EXPECT_THAT(*changed_, HasReason(Reason::kAgentProtocol));
+  EXPECT_EQ(agent().current().conversation, own);
+}
+
+// --- How it ends ------------------------------------------------------------
+
+TEST_P(ClaudeTurnVersionsTest, AModelThatTheApiDoesNotKnowIsRejected) {
+  MustStart();
+  Send(kTurn1);
+  Say(Data("unknown_model", kTurn1));
+  ASSERT_THAT(owner_.ends, SizeIs(1));
+  const TurnEnd& end = owner_.ends.back();
+  EXPECT_EQ(end.outcome, v1::TURN_OUTCOME_FAILED);
+  EXPECT_THAT(end.error, HasReason(Reason::kModelRejected));
+  EXPECT_EQ(end.error_reason, "MODEL_REJECTED");
+  EXPECT_THAT(std::string(end.error.message()), HasSubstr("claude-bogus-9"));
+  EXPECT_EQ(end.text, "");
+  EXPECT_THAT(owner_.log, Contains(HasSubstr("notice WARNING")));
+}
+
+TEST_F(ClaudeTurnTest, WhetherItFailedIsSaidByIsErrorAndNotBySubtype) {
+  struct Case {
+    Json members;
+    std::string expected;
+  };
+  const std::vector<Case> cases = {
+      {{{"is_error", true},
+        {"api_error_status", 529},
+        {"api_error_type", "overloaded_error"},
+        {"result", "API Error: 529"}},
+       "FAILED end_turn OVERLOADED_ERROR \"API Error: 529\""},
+      {{{"is_error", true}, {"api_error_status", 401}, {"result", "Log in"}},
+       "FAILED end_turn API_ERROR \"Log in\""},
+      {{{"is_error", true},
+        {"api_error_status", 404},
+        {"result", "no such file"}},
+       "FAILED end_turn API_ERROR \"no such file\""},
+      {{{"is_error", true},
+        {"subtype", "error_max_turns"},
+        {"stop_reason", nullptr},
+        {"terminal_reason", "max_turns"},
+        {"result", nullptr},
+        {"errors", {"Reached maximum", "of turns"}}},
+       "FAILED max_turns ERROR_MAX_TURNS \"Reached maximum; of turns\""},
+      {{{"is_error", true}, {"result", "Prompt is too long"}},
+       "FAILED end_turn ERROR \"Prompt is too long\""},
+      {{{"is_error", false}, {"subtype", "error_during_execution"}},
+       "SUCCEEDED end_turn \"text\""}};
+  MustStart();
+  for (const Case& one : cases) {
+    Send(kTurn1);
+    Begin(kTurn1);
+    Json result = Result(kTurn1, "text");
+    result.update(one.members);
+    Say(result);
+    EXPECT_THAT(owner_.Take(), Contains(Ended(kTurn1, one.expected.c_str())));
+  }
+}
+
+TEST_F(ClaudeTurnTest, WhyItFailedIsAlwaysAWordAndNeverAText) {
+  const std::string sentence = "cannot do this: tell me a secret";
+  const std::string endless(200, 'x');
+  const std::vector<std::pair<Json, std::string>> cases = {
+      {{{"api_error_type", "overloaded_error"}}, "OVERLOADED_ERROR"},
+      {{{"api_error_type", "rate-limit.v2"}}, "RATE_LIMIT_V2"},
+      {{{"api_error_type", std::string(63, 'x')}}, std::string(63, 'X')},
+      {{{"api_error_type", ""}, {"api_error_status", 429}}, "API_ERROR"},
+      {{{"api_error_type", sentence}, {"api_error_status", 400}}, "API_ERROR"},
+      {{{"api_error_type", endless}, {"api_error_status", 400}}, "API_ERROR"},
+      {{{"api_error_type", sentence}, {"subtype", "error_max_turns"}},
+       "ERROR_MAX_TURNS"},
+      {{{"api_error_type", 7}, {"subtype", "error_during_execution"}},
+       "ERROR_DURING_EXECUTION"},
+      {{{"subtype", sentence}, {"terminal_reason", "max_turns"}}, "MAX_TURNS"},
+      {{{"subtype", "5xx"}, {"terminal_reason", "caf\u00e9"}}, "ERROR"},
+      {{{"subtype", "_"}, {"terminal_reason", endless}}, "ERROR"},
+      {{{"subtype", nullptr}, {"terminal_reason", nullptr}}, "ERROR"},
+      {Json::object(), "ERROR"},
+  };
+  MustStart();
+  for (const auto& [members, reason] : cases) {
+    Send(kTurn1);
+    Begin(kTurn1);
+    Json result = Result(kTurn1, sentence);
+    result["is_error"] = true;
+    result.update(members);
+    Say(result);
+    ASSERT_FALSE(owner_.ends.empty());
+    EXPECT_EQ(owner_.ends.back().outcome, v1::TURN_OUTCOME_FAILED) << members;
+    EXPECT_EQ(owner_.ends.back().error_reason, reason) << members;
+    owner_.ends.clear();
+  }
+}
+
+TEST_F(ClaudeTurnTest, AResultWithoutTheUuidThatEndsTheOnlyTurnIsItsResult) {
+  MustStart();
+  Send(kTurn1);
+  Begin(kTurn1);
+  Say(Result("", "hi"));
+  EXPECT_THAT(owner_.log, Contains(Ended(kTurn1, "SUCCEEDED end_turn \"hi\"")));
+}
+
+TEST_P(ClaudeTurnVersionsTest, UsageAndCostAreToldAsTheProcessTellsThem) {
+  MustStart();
+  Send(kTurn1);
+  Say(Data("turn", kTurn1));
+  ASSERT_THAT(owner_.ends, SizeIs(1));
+  const TurnEnd& end = owner_.ends.back();
+  EXPECT_EQ(end.usage.input_tokens(), 100);
+  EXPECT_EQ(end.usage.output_tokens(), 10);
+  EXPECT_EQ(end.usage.cache_read_tokens(), 30);
+  EXPECT_EQ(end.usage.cache_write_tokens(), 7);
+  EXPECT_EQ(end.total_cost_usd, 0.25);
+}
+
+// --- Interrupting -----------------------------------------------------------
+
+TEST_P(ClaudeTurnVersionsTest, A14_InterruptingAnIdleAgentDoesNothing) {
+  MustStart();
+  agent().Interrupt();
+  loop_.Advance(profile_.interrupt_timeout);
+  EXPECT_EQ(Requests("interrupt"), 0);
+  EXPECT_THAT(owner_.log, IsEmpty());
+  // Also not to the turn after it.
+  Send(kTurn1);
+  Say(Data("turn", kTurn1));
+  EXPECT_EQ(Requests("interrupt"), 0);
+}
+
+TEST_P(ClaudeTurnVersionsTest, AnInterruptWaitsForTheTurnToBegin) {
+  MustStart();
+  Send(kTurn1);
+  agent().Interrupt();
+  loop_.RunUntilIdle();
+  EXPECT_EQ(Requests("interrupt"), 0) << "it would be lost";
+  Begin(kTurn1);
+  EXPECT_GE(Requests("interrupt"), 1);
+  Say(Data("interrupted", kTurn1));
+  EXPECT_THAT(owner_.log,
+              Contains(Ended(kTurn1, "INTERRUPTED aborted_streaming")));
+  loop_.Advance(profile_.interrupt_timeout);
+  EXPECT_EQ(owner_.loss, std::nullopt);
+}
+
+TEST_P(ClaudeTurnVersionsTest, ARunningTurnIsInterruptedAtOnceAndOnce) {
+  MustStart();
+  Send(kTurn1);
+  Begin(kTurn1);
+  agent().Interrupt();
+  agent().Interrupt();
+  loop_.RunUntilIdle();
+  EXPECT_EQ(Requests("interrupt"), 1);
+}
+
+TEST_P(ClaudeTurnVersionsTest, AnInterruptThatIsNotDoneInTimeEndsTheAgent) {
+  for (const bool begun : {false, true}) {
+    ready_.reset();
+    MustStart();
+    Send(kTurn1);
+    if (begun) Begin(kTurn1);
+    agent().Interrupt();
+    loop_.RunUntilIdle();
+    loop_.Advance(profile_.interrupt_timeout - absl::Milliseconds(1));
+    EXPECT_THAT(owner_.log, Not(Contains(HasSubstr("lost"))));
+    loop_.Advance(absl::Milliseconds(1));
+    EXPECT_EQ(owner_.Take().back(), "lost AGENT_UNRESPONSIVE");
+    EXPECT_EQ(launcher_.alive(), 0u);
+  }
+}
+
+TEST_F(ClaudeTurnTest, AMessageCancelledInTheQueueHasNoResult) {
+  MustStart();
+  Send(kTurn1);
+  agent().Interrupt();
+  Say(Lines{Lifecycle(kTurn1, "queued").dump(),
+            Lifecycle(kTurn1, "cancelled").dump()});
+  EXPECT_THAT(owner_.log, ElementsAre(Ended(kTurn1, "INTERRUPTED cancelled")));
+  loop_.Advance(profile_.interrupt_timeout);
+  EXPECT_EQ(owner_.loss, std::nullopt);
+}
+
+TEST_F(ClaudeTurnTest, ATurnCancelledAfterItBeganEndsWithoutAResultAsWell) {
+  MustStart();
+  Send(kTurn1);
+  Say(Lines{Lifecycle(kTurn1, "queued").dump(),
+            Lifecycle(kTurn1, "started").dump()});
+  agent().Interrupt();
+  Say(Lifecycle(kTurn1, "cancelled"));
+  EXPECT_THAT(owner_.Take(), ElementsAre(Started(kTurn1)));
+  const int quiet = owner_.quiet;
+  loop_.Advance(absl::Seconds(1));
+  EXPECT_THAT(owner_.log, ElementsAre(Ended(kTurn1, "INTERRUPTED cancelled")));
+  EXPECT_EQ(owner_.quiet, quiet + 1);
+  loop_.Advance(profile_.interrupt_timeout);
+  EXPECT_EQ(owner_.loss, std::nullopt);
+}
+
+TEST_P(ClaudeTurnVersionsTest, ATurnOfItsOwnIsInterruptedAndNotTheNextOne) {
+  MustStart();
+  Say(Init(""));
+  agent().Interrupt();
+  loop_.RunUntilIdle();
+  EXPECT_EQ(Requests("interrupt"), 1);
+  Send(kTurn1);
+  Json aborted = Foreign(Result("", ""));
+  aborted.update({{"is_error", true},
+                  {"subtype", "error_during_execution"},
+                  {"terminal_reason", "aborted_streaming"},
+                  {"stop_reason", nullptr}});
+  Say(aborted);
+  Begin(kTurn1);
+  EXPECT_EQ(Requests("interrupt"), 1);
+  loop_.Advance(profile_.interrupt_timeout);
+  EXPECT_THAT(owner_.log, ElementsAre("started -", "usage 0 0",
+                                      "ended - INTERRUPTED aborted_streaming",
+                                      Started(kTurn1)));
+}
+
+TEST_F(ClaudeTurnTest, AnInterruptReachesAMessageThatWaitsBehindAnotherTurn) {
+  MustStart();
+  Say(Init(""));
+  Send(kTurn1);
+  agent().Interrupt();
+  loop_.RunUntilIdle();
+  EXPECT_EQ(Requests("interrupt"), 1);
+  Say(Foreign(Result("", "other")));
+  Begin(kTurn1);
+  EXPECT_GE(Requests("interrupt"), 2);
+}
+
+// --- Permissions ------------------------------------------------------------
+
+class ClaudePermissionTest : public ClaudeFixture {
+ protected:
+  void Ask() {
+    MustStart();
+    Send(kTurn1);
+    Say(Data("permission", kTurn1));
+  }
+  Json Answered(const PermissionAnswer& answer) {
+    agent().AnswerPermission("permission-1", answer);
+    loop_.RunUntilIdle();
+    const Json line = LastWritten();
+    EXPECT_EQ(line["type"], "control_response");
+    EXPECT_EQ(line["response"]["subtype"], "success");
+    EXPECT_EQ(line["response"]["request_id"], "permission-1");
+    return line["response"]["response"];
+  }
+};
+
+TEST_F(ClaudePermissionTest, IsAskedForWithWhatMayBeAnswered) {
+  Ask();
+  const v1::PermissionRequested& asked = owner_.permission;
+  EXPECT_EQ(asked.permission_id(), "permission-1");
+  EXPECT_EQ(asked.tool_name(), "Bash");
+  EXPECT_EQ(asked.input_json(), R"({"command":"touch made"})");
+  EXPECT_EQ(asked.description(), "make a file");
+  ASSERT_EQ(asked.options_size(), 3);
+  EXPECT_EQ(asked.options(0).kind(), v1::PERMISSION_OPTION_KIND_ALLOW_ONCE);
+  EXPECT_EQ(asked.options(1).kind(), v1::PERMISSION_OPTION_KIND_ALLOW_ALWAYS);
+  EXPECT_EQ(asked.options(2).kind(), v1::PERMISSION_OPTION_KIND_DENY_ONCE);
+}
+
+TEST_F(ClaudePermissionTest, IsGivenOnceWithTheSameInput) {
+  Ask();
+  const Json answer = Answered({.decision = v1::PERMISSION_DECISION_ALLOW});
+  EXPECT_EQ(answer["behavior"], "allow");
+  EXPECT_EQ(answer["updatedInput"], Json({{"command", "touch made"}}));
+  EXPECT_FALSE(answer.contains("updatedPermissions"));
+}
+
+TEST_F(ClaudePermissionTest, IsGivenForTheSessionAndForNoLonger) {
+  for (const bool by_option : {false, true}) {
+    ready_.reset();
+    Ask();
+    PermissionAnswer answer{.decision = v1::PERMISSION_DECISION_ALLOW,
+                            .scope = v1::PERMISSION_SCOPE_SESSION};
+    if (by_option)
+      answer = {.option_id = owner_.permission.options(1).option_id()};
+    const Json rules = Answered(answer)["updatedPermissions"];
+    ASSERT_EQ(rules.size(), 2u);
+    EXPECT_EQ(rules[0]["type"], "addRules");
+    EXPECT_EQ(rules[0]["rules"][0]["ruleContent"], "touch made *");
+    EXPECT_EQ(rules[0]["behavior"], "allow");
+    for (const Json& rule : rules) EXPECT_EQ(rule["destination"], "session");
+  }
+}
+
+TEST_F(ClaudePermissionTest, IsDeniedWithAReason) {
+  Ask();
+  const Json answer = Answered(
+      {.decision = v1::PERMISSION_DECISION_DENY, .message = "not \"now\"\n"});
+  EXPECT_EQ(answer["behavior"], "deny");
+  EXPECT_EQ(answer["message"], "not \"now\"\n");
+}
+
+TEST_F(ClaudePermissionTest, AnOptionWinsOverTheDecision) {
+  Ask();
+  EXPECT_EQ(
+      Answered(
+          {.decision = v1::PERMISSION_DECISION_ALLOW,
+           .option_id = owner_.permission.options(2).option_id()})["behavior"],
+      "deny");
+}
+
+TEST_F(ClaudePermissionTest, AnOptionThatWasNotOfferedAllowsNothing) {
+  Ask();
+  EXPECT_EQ(Answered({.decision = v1::PERMISSION_DECISION_ALLOW,
+                      .option_id = "everything"})["behavior"],
+            "deny");
+}
+
+TEST_F(ClaudePermissionTest, AChangedInputIsPassedOnOnOneLine) {
+  Ask();
+  const Json answer =
+      Answered({.decision = v1::PERMISSION_DECISION_ALLOW,
+                .updated_input_json = "{\n  \"command\": \"touch  other\"\n}"});
+  EXPECT_EQ(answer["updatedInput"], Json({{"command", "touch  other"}}));
+  EXPECT_THAT(child().lines().back(), Not(HasSubstr("\n")));
+}
+
+TEST_F(ClaudePermissionTest, AChangedInputThatIsNoObjectAllowsNothing) {
+  for (const char* input : {"[]", "1", "{", "{\"a\":\"\\x\"}", "{}\n{}"}) {
+    ready_.reset();
+    Ask();
+    EXPECT_EQ(Answered({.decision = v1::PERMISSION_DECISION_ALLOW,
+                        .updated_input_json = input})["behavior"],
+              "deny")
+        << input;
+  }
+}
+
+TEST_F(ClaudePermissionTest, E3_ARequestThatIsTakenBackIsVoid) {
+  Ask();
+  owner_.Take();
+  Say(Json{{"type", "control_cancel_request"}, {"request_id", "permission-1"}});
+  Say(Json{{"type", "control_cancel_request"}, {"request_id", "another"}});
+  EXPECT_THAT(owner_.log, ElementsAre("withdrawn permission-1"));
+  const size_t written = child().lines().size();
+  agent().AnswerPermission("permission-1", {});
+  loop_.RunUntilIdle();
+  EXPECT_EQ(child().lines().size(), written);
+}
+
+TEST_F(ClaudePermissionTest, E3_AnInterruptedTurnTakesItsRequestsWithIt) {
+  Ask();
+  agent().Interrupt();
+  owner_.Take();
+  Say(Data("interrupted", kTurn1));
+  EXPECT_THAT(owner_.log,
+              ElementsAre("usage 0 0", "withdrawn permission-1",
+                          Ended(kTurn1, "INTERRUPTED aborted_streaming")));
+}
+
+TEST_F(ClaudePermissionTest, ARequestThatIsNotKnownIsRefused) {
+  MustStart();
+  Say(Json{{"type", "control_request"},
+           {"request_id", "h1"},
+           {"request", {{"subtype", "hook_callback"}}}});
+  const Json line = LastWritten();
+  EXPECT_EQ(line["type"], "control_response");
+  EXPECT_EQ(line["response"]["subtype"], "error");
+  EXPECT_EQ(line["response"]["request_id"], "h1");
+}
+
+}  // namespace
+}  // namespace understudy::session
