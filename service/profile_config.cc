@@ -194,6 +194,8 @@ void ReadBounds(const ConfigReader& reader, int max_slots, Profile& profile) {
       reader.Time("start_timeout", kLeast, kMost, profile.start_timeout);
   profile.switch_timeout =
       reader.Time("switch_timeout", kLeast, kMost, profile.switch_timeout);
+  profile.quiesce_timeout =
+      reader.Time("quiesce_timeout", kLeast, never, profile.quiesce_timeout);
   profile.turn_timeout =
       reader.Time("turn_timeout", kLeast, never, profile.turn_timeout);
   profile.permission_timeout = reader.Time("permission_timeout", kLeast, never,

@@ -18,20 +18,6 @@ constexpr absl::Duration kLastBackoff = absl::Seconds(2);
 // completions; what is left over goes into the next.
 constexpr size_t kMaxGroup = 512;
 
-// Whether the store itself is in trouble, as opposed to refusing an append.
-bool StoreFailed(const absl::Status& status) {
-  const std::optional<Reason> reason = ReasonOf(status);
-  if (!reason.has_value()) return !status.ok();
-  switch (*reason) {
-    case Reason::kSessionFenced:
-    case Reason::kSessionExists:
-    case Reason::kSessionNotFound:
-      return false;
-    default:
-      return true;
-  }
-}
-
 // Whether an append that was refused had been applied by an earlier attempt of
 // our own, whose answer was lost. An error if the store cannot tell.
 absl::StatusOr<bool> Applied(Store& store, const Append& append) {
@@ -55,6 +41,19 @@ absl::StatusOr<bool> Applied(Store& store, const Append& append) {
 
 }  // namespace
 
+bool StoreFailed(const absl::Status& status) {
+  const std::optional<Reason> reason = ReasonOf(status);
+  if (!reason.has_value()) return !status.ok();
+  switch (*reason) {
+    case Reason::kSessionFenced:
+    case Reason::kSessionExists:
+    case Reason::kSessionNotFound:
+      return false;
+    default:
+      return true;
+  }
+}
+
 Committer::Committer(EventLoop& loop, Blocking& committing, Store& store)
     : loop_(loop),
       committing_(committing),
@@ -64,8 +63,8 @@ Committer::Committer(EventLoop& loop, Blocking& committing, Store& store)
 
 Committer::~Committer() { *self_ = nullptr; }
 
-void Committer::Write(Append append, Done done) {
-  pending_.push_back({std::move(append), std::move(done)});
+void Committer::Write(Append append, OnFailure on_failure, Done done) {
+  pending_.push_back({std::move(append), on_failure, std::move(done)});
   Next();
 }
 
@@ -132,7 +131,7 @@ void Committer::Finished(std::shared_ptr<Group> group,
       health_ = statuses[i];
       const bool known =
           !pending.uncertain && MetadataOf(statuses[i])["outcome"] != "unknown";
-      if (pending.append.kind != Append::Kind::kCreate || !known) {
+      if (pending.on_failure == OnFailure::kTryAgain || !known) {
         pending.uncertain = true;
         again.push_back(std::move(pending));
         continue;
@@ -140,6 +139,8 @@ void Committer::Finished(std::shared_ptr<Group> group,
     }
     answers.emplace_back(std::move(pending.done), std::move(statuses[i]));
   }
+  // What has been given up is no reason to refuse what comes next.
+  if (again.empty()) health_ = absl::OkStatus();
   if (failed_before == health_.ok()) TellHealth();
   if (again.empty()) {
     backoff_ = kFirstBackoff;

@@ -185,6 +185,16 @@ void EventLog::Publish(uint64_t sequence) {
   PublishStaged(count);
 }
 
+void EventLog::Revoke(uint64_t sequence) {
+  while (!staged_.empty() && staged_.back().after > sequence) {
+    staged_bytes_ -= staged_.back().size + staged_.back().raw.size();
+    staged_.pop_back();
+  }
+  added_ = taken_ = sequence;
+  delta_prefix_.clear();  // it may name one of them
+  tail_ = nullptr;        // a chunk has no bytes between its entries
+}
+
 void EventLog::Flush() {
   size_t count = 0;
   while (count < staged_.size() && staged_[count].sequence == 0) ++count;

@@ -101,6 +101,11 @@ class EventLog : public std::enable_shared_from_this<EventLog> {
   // The store has everything up to `sequence`.
   void Publish(uint64_t sequence);
 
+  // Takes back the events after `sequence`, and gives their numbers out again:
+  // the store has refused them. None of them has been published, and all
+  // before them has been taken.
+  void Revoke(uint64_t sequence);
+
   // Makes deltas visible that wait for no durable event.
   void Flush();
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/time/time.h"
 #include "session/agent/agent.h"
 #include "session/session.h"
 #include "session/slot_pool.h"
@@ -20,13 +21,15 @@ class Session::Retiring final : public Agent::Observer {
  public:
   using Gone = absl::AnyInvocable<void(Retiring*, const Loss&)>;
 
-  Retiring(std::unique_ptr<Slot> slot, Gone gone)
-      : slot_(std::move(slot)), gone_(std::move(gone)) {
+  Retiring(std::unique_ptr<Slot> slot, absl::Time since, Gone gone)
+      : slot_(std::move(slot)), since_(since), gone_(std::move(gone)) {
     slot_->Adopt(this);
   }
 
   void Stop(absl::Duration grace) { slot_->agent().Stop(grace); }
   pid_t pid() const { return slot_->agent().pid(); }
+  const Slot* slot() const { return slot_.get(); }
+  absl::Time since() const { return since_; }
 
   void OnDelta(DeltaKind, std::string_view, std::string_view,
                std::string_view) override {}
@@ -41,6 +44,7 @@ class Session::Retiring final : public Agent::Observer {
 
  private:
   const std::unique_ptr<Slot> slot_;
+  const absl::Time since_;
   Gone gone_;
 };
 

@@ -135,19 +135,21 @@ void Session::Recover() {
 // ---- What it is doing ----
 
 bool Session::MovesWait() const {
-  return transition_ != nullptr || busy_ ||
+  return transition_ != nullptr || undecided_ != nullptr || busy_ ||
          std::any_of(mailbox_.begin(), mailbox_.end(),
                      [](const Item& item) { return item.turn == nullptr; });
 }
 
 bool Session::Rests() const {
   return closed_.ok() && running_ == nullptr && unsolicited_ == nullptr &&
-         transition_ == nullptr && !busy_;
+         transition_ == nullptr && undecided_ == nullptr && !busy_;
 }
 
 SessionState Session::state() const {
   if (current_turn() != nullptr) return SessionState::kRunning;
-  if (transition_ != nullptr || busy_) return SessionState::kTransitioning;
+  if (transition_ != nullptr || undecided_ != nullptr || busy_) {
+    return SessionState::kTransitioning;
+  }
   return slot_ == nullptr ? SessionState::kDormant : SessionState::kIdle;
 }
 
@@ -213,24 +215,28 @@ void Session::AddExited(pid_t pid, const ExitStatus& exit,
   record_changed_ = true;
 }
 
-// Stores what has been added to the log and to the record since the last
-// commit, and `rows`; then publishes it and runs `then`.
-void Session::Commit(std::vector<StoredRequest> rows, Task then) {
+// What has been added to the log and to the record since the last commit.
+Append Session::TakeAppend(std::vector<StoredRequest> rows) {
   Append append;
   append.session_id = record_.session_id();
   append.epoch = epoch_;
   log_->Take(append);
   log_changed_ = false;
-  std::shared_ptr<const SessionRecord> record;
   if (record_changed_) {
     *record_.mutable_update_time() =
         google::protobuf::util::TimeUtil::NanosecondsToTimestamp(
             absl::ToUnixNanos(ground_.loop.Now()));
-    record = std::make_shared<const SessionRecord>(record_);
+    append.record = std::make_shared<const SessionRecord>(record_);
     record_changed_ = false;
   }
-  append.record = record;
   append.requests = std::move(rows);
+  return append;
+}
+
+// Stores that, and `rows`; then publishes it and runs `then`.
+void Session::Commit(std::vector<StoredRequest> rows, Task then) {
+  Append append = TakeAppend(std::move(rows));
+  std::shared_ptr<const SessionRecord> record = append.record;
   ++writes_;
   ground_.committer.Write(
       std::move(append),

@@ -16,6 +16,10 @@
 // it; an answer is given, and an agent is sent a message, only after that
 // commit.
 //
+// A move that somebody asked for changes all or nothing: until the store has
+// answered, the record can still be what it was, and nothing comes between
+// (`undecided_`): what agents say is held, and calls wait.
+//
 // Invariants: at most one turn runs; at most one transition; a turn has exactly
 // one turn_completed; a process that served has exactly one agent_exited; a
 // replaced agent is gone before its successor gets a message.
@@ -44,6 +48,7 @@
 #include "session/conversation_claims.h"
 #include "session/cost_ledger.h"
 #include "session/event_log.h"
+#include "session/held_calls.h"
 #include "session/permission_desk.h"
 #include "session/plan.h"
 #include "session/request_ledger.h"
@@ -103,6 +108,10 @@ class Session final : private Agent::Observer, private Transition::Host {
   // Starts the agent if none runs; nobody waits for it.
   void Prewarm();
 
+  // Runs `task`, which changes the session, as soon as no commit of a move
+  // is undecided: at once, or from the loop.
+  void WhenDecided(Task task);
+
   // Ends the agent and erases the session. `row` is stored with that.
   void Delete(std::vector<StoredRequest> row, Done done);
 
@@ -114,6 +123,9 @@ class Session final : private Agent::Observer, private Transition::Host {
   void InterruptRunning();
   // Ends the agent, whatever it does, and everything that waits for one.
   void StopAgent(const absl::Status& why);
+
+  // Now and then: lets go of what keeps to none of its bounds.
+  void LookAfter(absl::Time now);
 
   void ExpireRequests(absl::Time before) { ledger_.Expire(before); }
 
@@ -138,14 +150,18 @@ class Session final : private Agent::Observer, private Transition::Host {
     bool sent = false;       // the agent has been given it
     bool interrupt = false;  // as soon as the agent is at it
     bool timed_out = false;  // interrupted because it ran over its time
-    bool first = false;      // the first that its conversation hears
-    int losses = 0;          // agents that died before they were given it
-    uint64_t sequence = 0;   // of message_accepted
+    absl::Time timed_out_at;
+    bool first = false;     // the first that its conversation hears
+    int losses = 0;         // agents that died before they were given it
+    uint64_t sequence = 0;  // of message_accepted
     std::optional<std::string> model;  // what its message named
     std::unique_ptr<EventLoop::Handle> timer;
     absl::Status loss;  // how its agent was lost
     std::vector<Reply<SendResult>> waiting;
     std::vector<std::shared_ptr<Call>> interrupting;
+
+    // The answer to who sent its message.
+    RequestResult Accepted() const;
   };
 
   // A message that waits, or a move.
@@ -162,10 +178,30 @@ class Session final : private Agent::Observer, private Transition::Host {
     // The message in the mailbox that named the model.
     std::shared_ptr<Turn> serves;
     bool checked = false;  // the conversation is this session's to take
+    // While a call waits for the turns before it.
+    std::unique_ptr<EventLoop::Handle> timer;
   };
 
   // An agent that has been replaced or parked, until it is gone.
   class Retiring;
+
+  // A move whose commit the store has not answered yet.
+  struct Undecided {
+    Item item;  // its `message` has been accepted as `turn`
+    Target wanted;
+    RequestResult result;
+    std::unique_ptr<Slot> replacement;  // null: the running agent changed
+    // What there was before, to go back to.
+    SessionRecord before;
+    uint64_t sequence_before = 0;
+    std::shared_ptr<const SessionRecord> record;  // as it will be
+    uint64_t sequence = 0;
+    std::shared_ptr<Turn> turn;  // the message that follows the switch
+    HeldCalls of_running;
+    HeldCalls of_replacement;
+    std::unique_ptr<EventLoop::Handle> bound;
+    std::vector<Task> waiting;  // what came meanwhile
+  };
 
   // Agent::Observer: what the agent says.
   void OnDelta(DeltaKind kind, std::string_view tool_call_id,
@@ -194,10 +230,13 @@ class Session final : private Agent::Observer, private Transition::Host {
   }
   void Accept(const std::shared_ptr<Call>& call, std::string text,
               const std::optional<std::string>& model, bool next);
+  std::shared_ptr<Turn> AddAccepted(const Call& call, std::string text,
+                                    const std::optional<std::string>& model);
   void Begin(const std::shared_ptr<Turn>& turn);
   void AddStarted(Turn& turn);
   void SendToAgent(const std::shared_ptr<Turn>& turn);
   void Complete(std::shared_ptr<Turn> turn, v1::TurnCompleted completed);
+  void Fail(const std::shared_ptr<Turn>& turn, const absl::Status& why);
   void AwaitTurn(const RequestResult::Sent& sent, Reply<SendResult> reply);
   std::shared_ptr<Turn> FindTurn(std::string_view turn_id) const;
   void LoseTurns(const absl::Status& why, v1::Delivered delivered);
@@ -209,18 +248,19 @@ class Session final : private Agent::Observer, private Transition::Host {
   bool MayTake(const std::string& conversation);
 
   // Moves (session_moves.cc), and their ends (session_moved.cc).
+  void GiveUpWaiting(const std::shared_ptr<Call>& call);
   void BeginMove(Item item);
   void StartMove(Item item, Target wanted);
   void StartAgent(v1::Operation operation);
   void Moved(Item item, Target wanted, absl::Time started,
              Transition::Outcome outcome);
-  void CommitMove(Item item, const Target& wanted, absl::Time started,
-                  std::unique_ptr<Slot> replacement);
+  RequestResult Announce(const Item& item, const Target& wanted,
+                         absl::Time started, const Agent& agent,
+                         bool new_process);
   void FailMove(Item item, absl::Status why);
   void Unchanged(Item item);
   void ClearDormant(Item item, absl::Time started);
   void CheckConversation(Item item);
-  void Install(std::unique_ptr<Slot> replacement);
   void Retire(std::unique_ptr<Slot> slot);
   void Retired(Retiring* retiring, const Loss& loss);
   bool SameModel(std::string_view model) const;
@@ -229,12 +269,29 @@ class Session final : private Agent::Observer, private Transition::Host {
   void ForgetConversation();
   void DropWaiting(const std::shared_ptr<Turn>& turn, const absl::Status& why);
 
+  // Their commit, or what is put back (session_commit.cc).
+  void CommitMove(Item item, const Target& wanted, absl::Time started,
+                  std::unique_ptr<Slot> replacement);
+  std::unique_ptr<Undecided> Prepare(
+      Item item, const Target& wanted,
+      std::unique_ptr<Slot> replacement = nullptr);
+  void Propose(std::unique_ptr<Undecided> move);
+  void Decide(absl::Status status);
+  void Accomplish(std::unique_ptr<Undecided> move);
+  void TakeBack(std::unique_ptr<Undecided> move, absl::Status why);
+  void BringBack(Item item, const Target& wanted, absl::Status why);
+  void Abandon();
+  void Hear(Slot* slot, HeldCalls& held);
+  bool AsRecorded() const;
+  void Install(std::unique_ptr<Slot> replacement);
+
   // The log, the record and the store (session.cc).
   EventLog::Stamp Stamp(bool synthetic) const;
   uint64_t Add(v1::Event event, std::string_view raw = {});
   uint64_t AddSynthetic(v1::Event event);
   void AddExited(pid_t pid, const ExitStatus& exit, const absl::Status& why,
                  bool expected);
+  Append TakeAppend(std::vector<StoredRequest> rows);
   void Commit(std::vector<StoredRequest> rows = {}, Task then = {});
   void Committed(uint64_t sequence, std::shared_ptr<const SessionRecord> record,
                  absl::Status status, Task then);
@@ -274,9 +331,11 @@ class Session final : private Agent::Observer, private Transition::Host {
   std::shared_ptr<Turn> unsolicited_;  // one of the agent's own: it comes first
   std::vector<std::shared_ptr<Turn>> ending_;  // over, but not stored yet
   std::unique_ptr<Transition> transition_;
-  std::shared_ptr<Item> moving_item_;  // what the transition is for
+  std::shared_ptr<Item> moving_item_;  // what that, or being busy, is for
+  std::unique_ptr<Undecided> undecided_;  // its commit is under way
   v1::Operation moving_ = v1::OPERATION_UNSPECIFIED;
-  bool busy_ = false;  // a move looks something up, or is being committed
+  bool busy_ = false;      // a move looks something up, or is being taken back
+  absl::Time step_began_;  // of the transition, or of what it is busy with
   // Grows with every turn of the agent: a process prepared before a turn is
   // stale after it.
   uint64_t turns_ = 0;

@@ -137,20 +137,22 @@ void Session::OnTurnEnded(TurnEnd end, std::string_view) {
   WithdrawPermissions();
   Complete(turn, std::move(completed));
 
-  if (record_.has_unproven_from()) {
-    if (ReasonOf(end.error) == Reason::kModelRejected) {
-      // Back to the model before: it comes before all that waits.
-      Item item;
-      item.move.kind = MoveParams::Kind::kSwitchModel;
-      item.move.model = record_.unproven_from();
-      item.operation = v1::OPERATION_SWITCH_MODEL;
-      item.cause = v1::CAUSE_RECOVERY;
-      mailbox_.push_front(std::move(item));
-    }
-    if (end.outcome != v1::TURN_OUTCOME_INTERRUPTED) {
-      record_.clear_unproven_from();
-      record_changed_ = true;
-    }
+  if (ReasonOf(end.error) == Reason::kModelRejected &&
+      (record_.has_unproven_from() || !record_.model_override().empty())) {
+    // Back to the model before, or to the default where the model has been fine
+    // once: it comes before all that waits.
+    Item item;
+    item.move.kind = MoveParams::Kind::kSwitchModel;
+    item.move.model =
+        record_.has_unproven_from() ? record_.unproven_from() : std::string();
+    item.operation = v1::OPERATION_SWITCH_MODEL;
+    item.cause = v1::CAUSE_RECOVERY;
+    mailbox_.push_front(std::move(item));
+  }
+  if (record_.has_unproven_from() &&
+      end.outcome != v1::TURN_OUTCOME_INTERRUPTED) {
+    record_.clear_unproven_from();
+    record_changed_ = true;
   }
   Pump();
 }
@@ -172,8 +174,10 @@ bool Session::MayTake(const std::string& conversation) {
   return false;
 }
 
-// The agent's own change of model or conversation.
+// The agent's own change of model or conversation. During a move it says
+// nothing: the move ends with what the agent is on then, or without it.
 void Session::OnStateChanged() {
+  if (transition_ != nullptr) return;
   const AgentState& now = slot_->agent().current();
   const std::string previous = record_.agent_session_id();
   const bool moved = !now.conversation.empty() && now.conversation != previous;
@@ -188,6 +192,7 @@ void Session::OnStateChanged() {
     cleared.set_route(v1::ROUTE_NATIVE);
     cleared.set_cause(v1::CAUSE_AGENT);
     AddSynthetic(std::move(event));
+    SettleClaims();
   }
   if (!now.verified || now.model == record_.model()) return;
   // The first time that an agent names what was asked for by another word.

@@ -14,7 +14,7 @@ void Session::Retire(std::unique_ptr<Slot> slot) {
   // What it may have begun by itself is not heard of any more.
   LoseUnsolicited(MakeError(Reason::kAgentLost, "the agent was replaced"));
   auto retiring = std::make_unique<Retiring>(
-      std::move(slot),
+      std::move(slot), ground_.loop.Now(),
       [this](Retiring* which, const Loss& loss) { Retired(which, loss); });
   Retiring& stopping = *retiring;
   retiring_.push_back(std::move(retiring));
@@ -22,6 +22,10 @@ void Session::Retire(std::unique_ptr<Slot> slot) {
 }
 
 void Session::Retired(Retiring* retiring, const Loss& loss) {
+  if (undecided_ != nullptr) {
+    WhenDecided([this, retiring, loss] { Retired(retiring, loss); });
+    return;
+  }
   AddExited(retiring->pid(), loss.exit, loss.why, /*expected=*/true);
   Commit();
   std::shared_ptr<Retiring> gone;
@@ -93,11 +97,16 @@ void Session::Refuse(const absl::Status& why) {
 }
 
 void Session::StopAgent(const absl::Status& why) {
+  if (undecided_ != nullptr) {
+    WhenDecided([this, why] { StopAgent(why); });
+    return;
+  }
   if (transition_ != nullptr) {
     transition_ = nullptr;
     FailMove(std::move(*std::exchange(moving_item_, nullptr)), why);
   }
   if (slot_ != nullptr) {
+    WithdrawPermissions();
     LoseTurns(why, slot_->agent().delivered());
     Retire(std::move(slot_));
   }
@@ -105,14 +114,10 @@ void Session::StopAgent(const absl::Status& why) {
   for (Item& item : std::exchange(mailbox_, {})) {
     if (item.call != nullptr) ledger_.Finish(item.call, why);
     if (item.turn == nullptr) continue;
-    v1::TurnCompleted completed;
-    completed.set_outcome(v1::TURN_OUTCOME_FAILED);
-    completed.set_delivered(v1::DELIVERED_NO);
-    completed.mutable_error()->set_reason(
-        std::string(ReasonName(Reason::kDraining)));
-    completed.mutable_error()->set_message(std::string(why.message()));
-    item.turn->loss = why;
-    Complete(item.turn, std::move(completed));
+    // As if its agent had been lost: that is how it stays, while who hears that
+    // a server stops would ask the next one again.
+    Fail(item.turn, MakeError(Reason::kAgentLost,
+                              absl::StrCat("not sent: ", why.message())));
   }
   queued_messages_ = 0;
   Commit();
@@ -153,6 +158,7 @@ bool Session::Takes(const std::shared_ptr<Call>& call) {
 void Session::CloseDown(absl::Status why) {
   if (!closed_.ok()) return;
   closed_ = why;
+  std::unique_ptr<Undecided> undecided = std::move(undecided_);
   transition_ = nullptr;
   moving_item_ = nullptr;
   idle_timer_ = nullptr;
@@ -180,9 +186,15 @@ void Session::CloseDown(absl::Status why) {
     }
   }
   ledger_.FinishAll(why);
+  Slot* const running = slot_.get();
   if (slot_ != nullptr) Retire(std::move(slot_));
   for (const std::unique_ptr<Retiring>& retiring : retiring_) {
     retiring->Stop(absl::ZeroDuration());
+  }
+  if (undecided != nullptr) {
+    if (running != nullptr) Hear(running, undecided->of_running);
+    for (Task& task : undecided->waiting) std::move(task)();
+    Discard(std::move(undecided));
   }
   if (retiring_.empty()) ReplySoon([this] { FinishDelete(); });
 }
@@ -204,13 +216,15 @@ void Session::FinishDelete() {
       std::move(append), [self = self_, deletions = deletions_, why = closed_,
                           log = log_](absl::Status status) mutable {
         log->Close(why);
+        // It is gone before anybody hears so.
+        if (*self != nullptr) {
+          (*self)->deletions_ = nullptr;
+          if ((*self)->gone_) {
+            std::move(std::exchange((*self)->gone_, nullptr))();
+          }
+        }
         for (Done& done : std::exchange(*deletions, {})) {
           std::move(done)(status);
-        }
-        if (*self == nullptr) return;
-        (*self)->deletions_ = nullptr;
-        if ((*self)->gone_) {
-          std::move(std::exchange((*self)->gone_, nullptr))();
         }
       });
 }

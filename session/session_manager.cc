@@ -83,9 +83,13 @@ void SessionManager::WithSession(std::string session_id, Reply<Result> reply,
                                absl::StatusOr<Session*> session) mutable {
       if (!session.ok()) {
         std::move(reply)(session.status());
-      } else {
-        std::move(run)(**session, std::move(reply));
+        return;
       }
+      Session& found = **session;
+      found.WhenDecided(
+          [&found, reply = std::move(reply), run = std::move(run)]() mutable {
+            std::move(run)(found, std::move(reply));
+          });
     });
   });
 }
@@ -298,11 +302,18 @@ void SessionManager::ListConversations(
 
 void SessionManager::OpenLog(Caller, std::string session_id,
                              Reply<std::shared_ptr<EventLog>> reply) {
-  WithSession<std::shared_ptr<EventLog>>(
-      std::move(session_id), std::move(reply),
-      [](Session& session, Reply<std::shared_ptr<EventLog>> reply) {
-        std::move(reply)(session.log());
-      });
+  // Reading waits for nothing.
+  table_->OnLoop([session_id = std::move(session_id),
+                  reply = std::move(reply)](SessionTable& table) mutable {
+    table.With(session_id, [reply = std::move(reply)](
+                               absl::StatusOr<Session*> session) mutable {
+      if (!session.ok()) {
+        std::move(reply)(session.status());
+      } else {
+        std::move(reply)((*session)->log());
+      }
+    });
+  });
 }
 
 const Profile* SessionManager::FindProfile(std::string_view name) const {

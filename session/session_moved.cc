@@ -1,4 +1,4 @@
-// How moves end: committed, failed, or with nothing to do.
+// What moves say when they end: done, failed, or with nothing to do.
 
 #include <algorithm>
 #include <utility>
@@ -33,14 +33,27 @@ v1::SessionState ToProto(SessionState state) {
   return v1::SESSION_STATE_UNSPECIFIED;
 }
 
+// Whether it may be otherwise in a moment: an answer not to be held to.
+bool Passing(const absl::Status& why) {
+  switch (ReasonOf(why).value_or(Reason::kInternal)) {
+    case Reason::kDraining:
+    case Reason::kNoSlot:
+    case Reason::kStoreUnavailable:
+    case Reason::kStoreFull:
+    case Reason::kStoreCorrupt:
+      return true;
+    default:
+      return RetryAfterOf(why).has_value();
+  }
+}
+
 }  // namespace
 
-// The point of no return: the record and the events that tell of it, in one
-// write.
-void Session::CommitMove(Item item, const Target& wanted, absl::Time started,
-                         std::unique_ptr<Slot> replacement) {
-  const v1::Route route =
-      replacement != nullptr ? v1::ROUTE_RESTART : v1::ROUTE_NATIVE;
+// Brings the record to where `agent` is, with the events that tell of it.
+RequestResult Session::Announce(const Item& item, const Target& wanted,
+                                absl::Time started, const Agent& agent,
+                                bool new_process) {
+  const v1::Route route = new_process ? v1::ROUTE_RESTART : v1::ROUTE_NATIVE;
   const std::string previous_model = record_.model();
   const std::string previous_conversation = record_.agent_session_id();
   const google::protobuf::Duration elapsed =
@@ -48,23 +61,26 @@ void Session::CommitMove(Item item, const Target& wanted, absl::Time started,
   const bool starts = item.operation == v1::OPERATION_START ||
                       item.operation == v1::OPERATION_RECOVER;
 
-  const bool new_process = replacement != nullptr;
-  if (new_process) Install(std::move(replacement));
-  const AgentState& now = slot_->agent().current();
+  const AgentState& now = agent.current();
   const std::string asked =
       EffectiveModel(item.move.model.value_or(record_.model_override()));
   const std::string model =
       !now.model.empty() ? now.model : (asked.empty() ? previous_model : asked);
 
+  if (new_process) {
+    record_.set_incarnation(record_.incarnation() + 1);
+    record_.add_processes(agent.pid());
+  }
   record_.set_agent_session_id(now.conversation);
   if (wanted.conversation.has_value()) {
     record_.set_conversation_spoken(!wanted.conversation->empty());
-    cost_.Reset();
   }
   if (wanted.model.has_value()) {
     // A way back for one step only: going back is not taken back.
     if (item.cause == v1::CAUSE_CLIENT) {
-      record_.set_unproven_from(record_.model_override());
+      if (!record_.has_unproven_from()) {
+        record_.set_unproven_from(record_.model_override());
+      }
     } else {
       record_.clear_unproven_from();
     }
@@ -74,28 +90,13 @@ void Session::CommitMove(Item item, const Target& wanted, absl::Time started,
   // has not changed its model.
   const bool resolves = !wanted.model.has_value() &&
                         !record_.model_verified() &&
-                        MayName(slot_->agent().models(), previous_model, model);
+                        MayName(agent.models(), previous_model, model);
   record_.set_model(model);
   record_.set_model_verified(now.verified);
   record_changed_ = true;
 
   RequestResult result;
   RequestResult::Moved& moved = *result.mutable_moved();
-  if (new_process) {
-    Log(LogLevel::kInfo, "agent started",
-        {{"session_id", record_.session_id()},
-         {"agent", record_.agent()},
-         {"pid", absl::StrCat(slot_->agent().pid())},
-         {"version", std::string(slot_->agent().version())},
-         {"model", model}});
-    v1::Event event;
-    v1::AgentStarted& agent_started = *event.mutable_agent_started();
-    agent_started.set_pid(slot_->agent().pid());
-    agent_started.set_agent_version(std::string(slot_->agent().version()));
-    agent_started.set_model(model);
-    agent_started.set_route(route);
-    moved.set_sequence(AddSynthetic(std::move(event)));
-  }
   if (wanted.conversation.has_value()) {
     v1::Event event;
     if (wanted.conversation->empty() && !starts) {
@@ -134,6 +135,16 @@ void Session::CommitMove(Item item, const Target& wanted, absl::Time started,
     moved.set_changed(true);
     moved.set_sequence(AddSynthetic(std::move(event)));
   }
+  if (new_process) {
+    v1::Event event;
+    v1::AgentStarted& agent_started = *event.mutable_agent_started();
+    agent_started.set_pid(agent.pid());
+    agent_started.set_agent_version(std::string(agent.version()));
+    agent_started.set_model(model);
+    agent_started.set_route(route);
+    const uint64_t sequence = AddSynthetic(std::move(event));
+    if (moved.sequence() == 0) moved.set_sequence(sequence);
+  }
   moved.set_previous_model(previous_model);
   moved.set_model(model);
   moved.set_previous_agent_session_id(previous_conversation);
@@ -142,37 +153,7 @@ void Session::CommitMove(Item item, const Target& wanted, absl::Time started,
   moved.set_verified(now.verified);
   moved.set_incarnation(record_.incarnation());
   if (moved.sequence() == 0) moved.set_sequence(log_->added());
-
-  moving_ = v1::OPERATION_UNSPECIFIED;
-  SettleClaims();
-  if (item.message.has_value()) {
-    // Accepted in the same write as the switch, and before all that waits.
-    Accept(item.call, *std::move(item.message), item.move.model,
-           /*next=*/true);
-    return;
-  }
-  if (item.call == nullptr) {
-    Commit();
-  } else {
-    std::vector<StoredRequest> rows =
-        ledger_.Row(*item.call, record_.session_id(), result);
-    Commit(std::move(rows),
-           [this, call = item.call, result] { ledger_.Finish(call, result); });
-  }
-  Pump();
-}
-
-// The session is served by `replacement` from here on; the agent before it is
-// ended in the background.
-void Session::Install(std::unique_ptr<Slot> replacement) {
-  if (slot_ != nullptr) Retire(std::move(slot_));
-  slot_ = std::move(replacement);
-  slot_->Adopt(this);
-  record_.set_incarnation(record_.incarnation() + 1);
-  record_.add_processes(slot_->agent().pid());
-  agent_died_ = false;
-  cost_.Reset();
-  ground_.catalog.Learn(profile_.name, slot_->agent());
+  return result;
 }
 
 // Of the conversations that it has moved through, a session keeps the one it
@@ -186,7 +167,7 @@ void Session::SettleClaims() {
   ground_.claims.ReleaseAllBut(record_.session_id(), current);
 }
 
-// Nothing changed on the whole; if something was refused, that is told.
+// Nothing has changed on the whole; that is told.
 void Session::FailMove(Item item, absl::Status why) {
   moving_ = v1::OPERATION_UNSPECIFIED;
   SettleClaims();
@@ -211,15 +192,13 @@ void Session::FailMove(Item item, absl::Status why) {
     const std::shared_ptr<Turn> turn = mailbox_.front().turn;
     mailbox_.pop_front();
     --queued_messages_;
-    v1::TurnCompleted completed;
-    completed.set_outcome(v1::TURN_OUTCOME_FAILED);
-    completed.set_delivered(v1::DELIVERED_NO);
-    completed.mutable_error()->set_reason(reason);
-    completed.mutable_error()->set_message(message);
-    turn->loss = why;
-    Complete(turn, std::move(completed));
+    Fail(turn, why);
   } else if (item.serves != nullptr) {
     DropWaiting(item.serves, why);
+  } else if (item.call != nullptr && Passing(why)) {
+    // Not remembered: it may be asked for again under its id.
+    Commit();
+    ledger_.Finish(item.call, why);
   } else if (item.call != nullptr) {
     std::vector<StoredRequest> rows =
         ledger_.Row(*item.call, record_.session_id(), FailedResult(why));
@@ -228,6 +207,9 @@ void Session::FailMove(Item item, absl::Status why) {
   } else {
     Commit();
   }
+  // What it has been on by itself meanwhile.
+  if (slot_ != nullptr) OnStateChanged();
+  if (log_changed_ || record_changed_) Commit();
   Pump();
 }
 
@@ -243,6 +225,11 @@ void Session::DropWaiting(const std::shared_ptr<Turn>& turn,
   }
   mailbox_.erase(place);
   --queued_messages_;
+  Fail(turn, why);
+}
+
+// A message that has not been begun ends without its agent.
+void Session::Fail(const std::shared_ptr<Turn>& turn, const absl::Status& why) {
   turn->loss = why;
   v1::TurnCompleted completed;
   completed.set_outcome(v1::TURN_OUTCOME_FAILED);
@@ -288,6 +275,9 @@ void Session::Unchanged(Item item) {
 
 // Without an agent a clear is a matter of the record.
 void Session::ClearDormant(Item item, absl::Time started) {
+  std::unique_ptr<Undecided> move =
+      Prepare(std::move(item), {.model = {}, .conversation = ""});
+  if (move == nullptr) return;
   const std::string previous = record_.agent_session_id();
   record_.clear_agent_session_id();
   record_.set_conversation_spoken(false);
@@ -296,10 +286,9 @@ void Session::ClearDormant(Item item, absl::Time started) {
   v1::ConversationCleared& cleared = *event.mutable_conversation_cleared();
   cleared.set_previous_agent_session_id(previous);
   cleared.set_route(v1::ROUTE_NONE);
-  cleared.set_cause(item.cause);
+  cleared.set_cause(move->item.cause);
   *cleared.mutable_elapsed() = ToProto(ground_.loop.Now() - started);
-  RequestResult result;
-  RequestResult::Moved& moved = *result.mutable_moved();
+  RequestResult::Moved& moved = *move->result.mutable_moved();
   moved.set_changed(true);
   moved.set_sequence(AddSynthetic(std::move(event)));
   moved.set_previous_model(record_.model());
@@ -307,11 +296,7 @@ void Session::ClearDormant(Item item, absl::Time started) {
   moved.set_previous_agent_session_id(previous);
   moved.set_route(v1::ROUTE_NONE);
   moved.set_incarnation(record_.incarnation());
-  std::vector<StoredRequest> rows =
-      ledger_.Row(*item.call, record_.session_id(), result);
-  Commit(std::move(rows),
-         [this, call = item.call, result] { ledger_.Finish(call, result); });
-  Pump();
+  Propose(std::move(move));
 }
 
 }  // namespace understudy::session

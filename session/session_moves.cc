@@ -164,6 +164,16 @@ void Session::Move(CallId id, Caller caller, MoveParams params,
                              {}, absl::Seconds(1)));
     return;
   }
+  if (item.move.policy == TurnPolicy::kInterrupt && current_turn() != nullptr &&
+      slot_ != nullptr && !slot_->agent().capabilities().interrupt) {
+    ledger_.Finish(
+        call, MakeError(Reason::kCapabilityMissing,
+                        absl::StrCat("interrupt session ", record_.session_id(),
+                                     " for a change: its agent cannot")));
+    return;
+  }
+  item.timer = ground_.loop.RunAfter(profile_.quiesce_timeout,
+                                     [this, call] { GiveUpWaiting(call); });
   if (item.move.policy == TurnPolicy::kInterrupt) {
     // Before all messages that wait, behind the moves that come before them.
     mailbox_.insert(
@@ -175,6 +185,28 @@ void Session::Move(CallId id, Caller caller, MoveParams params,
     mailbox_.push_back(std::move(item));
   }
   Pump();
+}
+
+// The turns before a move take too long.
+void Session::GiveUpWaiting(const std::shared_ptr<Call>& call) {
+  if (undecided_ != nullptr) {
+    WhenDecided([this, call] { GiveUpWaiting(call); });
+    return;
+  }
+  const auto waits =
+      std::find_if(mailbox_.begin(), mailbox_.end(),
+                   [&call](const Item& item) { return item.call == call; });
+  if (waits == mailbox_.end()) return;
+  Item item = std::move(*waits);
+  mailbox_.erase(waits);
+  if (item.message.has_value()) --queued_messages_;
+  Discard(std::move(item.timer));
+  const absl::Status why =
+      MakeError(Reason::kTurnRunning,
+                absl::StrCat("move session ", record_.session_id(),
+                             ": the turns before it have not ended within ",
+                             absl::FormatDuration(profile_.quiesce_timeout)));
+  FailMove(std::move(item), why);
 }
 
 bool Session::Withdraw(CallId id) {
@@ -199,6 +231,7 @@ void Session::Prewarm() {
 
 // The session rests, and this is next.
 void Session::BeginMove(Item item) {
+  Discard(std::move(item.timer));
   const absl::Time started = ground_.loop.Now();
   const MoveParams& move = item.move;
   switch (move.kind) {
@@ -252,8 +285,10 @@ void Session::CheckConversation(Item item) {
     return;
   }
   busy_ = true;
+  step_began_ = ground_.loop.Now();
   moving_ = item.operation;
   auto shared = std::make_shared<Item>(std::move(item));
+  moving_item_ = shared;
   ground_.reading.Run([&loop = ground_.loop, &store = ground_.store,
                        self = self_, shared, tenant = record_.tenant(),
                        session_id = record_.session_id(),
@@ -271,9 +306,10 @@ void Session::CheckConversation(Item item) {
     loop.Post([self, shared, refused = std::move(refused)] {
       if (*self == nullptr) return;
       Session& session = **self;
+      // Whoever called may have had the answer.
+      if (session.moving_item_ != shared) return;
+      session.moving_item_ = nullptr;
       session.busy_ = false;
-      // Whoever called has had the answer.
-      if (!session.closed_.ok()) return;
       const absl::Status& why = refused.ok() ? session.refuse_ : refused;
       if (!why.ok()) {
         session.FailMove(std::move(*shared), why);
@@ -292,6 +328,7 @@ void Session::CheckConversation(Item item) {
 void Session::StartMove(Item item, Target wanted) {
   const absl::Time started = ground_.loop.Now();
   moving_ = item.operation;
+  step_began_ = started;
   turns_at_move_ = turns_;
   Transition::Request request;
   request.wanted = wanted;
@@ -346,6 +383,18 @@ void Session::Moved(Item item, Target wanted, absl::Time started,
       Log(LogLevel::kWarning, "conversation is gone: a fresh one",
           {{"session_id", record_.session_id()}});
       StartMove(std::move(item), {.model = {}, .conversation = ""});
+      return;
+    }
+    if (starts && ReasonOf(outcome.status) == Reason::kModelRejected &&
+        !record_.model_override().empty()) {
+      // What was chosen once does not exist any more.
+      Log(LogLevel::kWarning, "the session's model is gone: the default one",
+          {{"session_id", record_.session_id()},
+           {"model", record_.model_override()}});
+      item.cause = v1::CAUSE_RECOVERY;
+      item.move.model = "";
+      StartMove(std::move(item),
+                {.model = EffectiveModel(""), .conversation = {}});
       return;
     }
     FailMove(std::move(item), std::move(outcome.status));

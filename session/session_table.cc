@@ -227,6 +227,7 @@ void SessionTable::KeepHouse() {
   const absl::Time now = ground_.loop.Now();
   std::erase_if(sessions_,
                 [](const auto& one) { return one.second->evictable(); });
+  for (const auto& [unused, session] : sessions_) session->LookAfter(now);
   if (now - forgotten_ >= kForgetEvery) {
     forgotten_ = now;
     ground_.reading.Run([self = self_, &loop = ground_.loop,
@@ -328,26 +329,27 @@ void SessionTable::Store(const std::shared_ptr<Call>& call,
   opening->second.created = Make(std::move(stored), {});
   opening->second.created->Created(append);
   append.requests = ledger_.Row(*call, session_id, result);
-  committer_.Write(std::move(append), [this, self = self_, call, session_id,
-                                       result](absl::Status status) {
-    if (*self == nullptr) return;
-    if (!status.ok()) {
-      ledger_.Forget(*call);
-      ledger_.Finish(call, std::move(status));
-      opening_[session_id].created = nullptr;
-      // It may be there from before.
-      if (opening_[session_id].line.empty()) {
-        opening_.erase(session_id);
-      } else {
-        Open(session_id);
-      }
-      return;
-    }
-    Session* session = Adopt(std::move(opening_[session_id].created));
-    session->log()->Publish(1);
-    ledger_.Finish(call, result);
-    ServeLine(session_id, session);
-  });
+  committer_.Write(
+      std::move(append), Committer::OnFailure::kGiveUp,
+      [this, self = self_, call, session_id, result](absl::Status status) {
+        if (*self == nullptr) return;
+        if (!status.ok()) {
+          ledger_.Forget(*call);
+          ledger_.Finish(call, std::move(status));
+          opening_[session_id].created = nullptr;
+          // It may be there from before.
+          if (opening_[session_id].line.empty()) {
+            opening_.erase(session_id);
+          } else {
+            Open(session_id);
+          }
+          return;
+        }
+        Session* session = Adopt(std::move(opening_[session_id].created));
+        session->log()->Publish(1);
+        ledger_.Finish(call, result);
+        ServeLine(session_id, session);
+      });
 }
 
 void SessionTable::Get(std::string session_id, Reply<SessionInfo> reply) {
@@ -437,17 +439,20 @@ void SessionTable::Delete(Caller caller, std::string session_id,
       ledger_.Finish(call, session.status());
       return;
     }
-    RequestResult result;
-    result.mutable_done();
-    (*session)->Delete(ledger_.Row(*call, session_id, result),
-                       [this, call, result](absl::Status status) {
-                         if (!status.ok()) {
-                           ledger_.Forget(*call);
-                           ledger_.Finish(call, std::move(status));
-                           return;
-                         }
-                         ledger_.Finish(call, result);
-                       });
+    Session& found = **session;
+    found.WhenDecided([this, call, &found] {
+      RequestResult result;
+      result.mutable_done();
+      found.Delete(ledger_.Row(*call, found.stored().session_id(), result),
+                   [this, call, result](absl::Status status) {
+                     if (!status.ok()) {
+                       ledger_.Forget(*call);
+                       ledger_.Finish(call, std::move(status));
+                       return;
+                     }
+                     ledger_.Finish(call, result);
+                   });
+    });
   });
 }
 

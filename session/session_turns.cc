@@ -14,6 +14,9 @@
 namespace understudy::session {
 namespace {
 
+// An agent's own words about the end of a turn.
+constexpr size_t kMaxWordsBytes = 16 << 10;
+
 // What the event tells of how an agent was lost, for a later answer.
 absl::Status LossOf(const v1::AgentExited& exited) {
   ErrorMetadata metadata;
@@ -92,6 +95,8 @@ void Session::Send(CallId id, Caller caller, SendParams params,
     item.move.model = params.model;
     item.operation = v1::OPERATION_SWITCH_MODEL;
     item.message = std::move(params.text);
+    item.timer = ground_.loop.RunAfter(profile_.quiesce_timeout,
+                                       [this, call] { GiveUpWaiting(call); });
     mailbox_.push_back(std::move(item));
     ++queued_messages_;
     Pump();
@@ -100,14 +105,13 @@ void Session::Send(CallId id, Caller caller, SendParams params,
   Accept(call, std::move(params.text), params.model, /*next=*/false);
 }
 
-// Stores the message and answers the call. If the session rests, the turn
-// begins with the same commit. `next`: the message follows its own switch, and
-// comes before all that waits.
-void Session::Accept(const std::shared_ptr<Call>& call, std::string text,
-                     const std::optional<std::string>& model, bool next) {
+// What a message that is accepted adds to the log and to the record.
+std::shared_ptr<Session::Turn> Session::AddAccepted(
+    const Call& call, std::string text,
+    const std::optional<std::string>& model) {
   auto turn = std::make_shared<Turn>();
   turn->turn_id = NewUuid();
-  turn->request_id = call->caller.request_id;
+  turn->request_id = call.caller.request_id;
   turn->text = std::move(text);
   turn->model = model;
 
@@ -123,12 +127,24 @@ void Session::Accept(const std::shared_ptr<Call>& call, std::string text,
   open.set_request_id(turn->request_id);
   open.set_sequence(turn->sequence);
   record_changed_ = true;
+  return turn;
+}
 
+RequestResult Session::Turn::Accepted() const {
   RequestResult result;
   result.set_operation("SendMessage");
-  result.mutable_sent()->set_turn_id(turn->turn_id);
-  result.mutable_sent()->set_sequence(turn->sequence);
+  result.mutable_sent()->set_turn_id(turn_id);
+  result.mutable_sent()->set_sequence(sequence);
+  return result;
+}
 
+// Stores the message and answers the call. If the session rests, the turn
+// begins with the same commit. `next`: the message follows its own switch, and
+// comes before all that waits.
+void Session::Accept(const std::shared_ptr<Call>& call, std::string text,
+                     const std::optional<std::string>& model, bool next) {
+  const std::shared_ptr<Turn> turn = AddAccepted(*call, std::move(text), model);
+  const RequestResult result = turn->Accepted();
   const bool now = Rests() && slot_ != nullptr && retiring_.empty() &&
                    (mailbox_.empty() || next);
   if (now) {
@@ -207,11 +223,16 @@ void Session::ArmTurnTimer(const std::shared_ptr<Turn>& turn) {
   turn->timer = ground_.loop.RunAfter(
       profile_.turn_timeout, [this, weak = std::weak_ptr<Turn>(turn)] {
         const std::shared_ptr<Turn> turn = weak.lock();
-        if (turn == nullptr || turn != current_turn()) return;
+        if (turn == nullptr) return;
         Log(LogLevel::kWarning, "turn over its time: interrupted",
             {{"session_id", record_.session_id()}, {"turn_id", turn->turn_id}});
         turn->timed_out = true;
-        InterruptRunning();
+        turn->timed_out_at = ground_.loop.Now();
+        if (turn == current_turn()) {
+          InterruptRunning();
+        } else {
+          turn->interrupt = true;  // behind one of the agent's own
+        }
       });
 }
 
@@ -258,6 +279,12 @@ void Session::Complete(std::shared_ptr<Turn> turn,
   // for a client with the usual bounds.
   completed.mutable_text()->resize(
       Utf8Prefix(completed.text(), kMaxFieldBytes).size());
+  completed.mutable_stop_reason()->resize(
+      Utf8Prefix(completed.stop_reason(), kMaxWordsBytes).size());
+  if (completed.has_error()) {
+    std::string& words = *completed.mutable_error()->mutable_message();
+    words.resize(Utf8Prefix(words, kMaxWordsBytes).size());
+  }
   v1::Event event;
   event.set_turn_id(turn->turn_id);
   *event.mutable_turn_completed() = completed;
@@ -275,7 +302,8 @@ void Session::Complete(std::shared_ptr<Turn> turn,
   ending_.push_back(turn);
   std::vector<StoredRequest> rows;
   RequestResult interrupted;
-  interrupted.mutable_done()->set_interrupted(true);
+  interrupted.mutable_done()->set_interrupted(completed.outcome() ==
+                                              v1::TURN_OUTCOME_INTERRUPTED);
   interrupted.mutable_done()->set_turn_id(turn->turn_id);
   for (const std::shared_ptr<Call>& call : turn->interrupting) {
     for (StoredRequest& row :

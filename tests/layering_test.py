@@ -24,7 +24,7 @@ FLOORS = (
      'cost_ledger', 'event_codec', 'model_names', 'permission_desk', 'plan',
      'slot_pool'),
     ('engine_options', 'event_log', 'model_list', 'request_ledger'),
-    ('transition',),
+    ('held_calls', 'transition'),
     ('session',),
     ('session_table',),
     ('drain',),
@@ -36,8 +36,9 @@ FLOOR_OF = {group: floor for floor, groups in enumerate(FLOORS)
 
 # One class whose implementation is several files.
 PARTS = {'retiring': 'session', 'session_agent': 'session',
-         'session_end': 'session', 'session_moved': 'session',
-         'session_moves': 'session', 'session_turns': 'session'}
+         'session_commit': 'session', 'session_end': 'session',
+         'session_moved': 'session', 'session_moves': 'session',
+         'session_turns': 'session', 'session_watch': 'session'}
 
 # Groups that see less than everything below them.
 SEES_ONLY = {

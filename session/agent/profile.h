@@ -40,9 +40,10 @@ struct Profile {
 
   absl::Duration start_timeout = absl::Seconds(30);
   absl::Duration switch_timeout = absl::Seconds(10);
-  absl::Duration turn_timeout = absl::InfiniteDuration();
+  absl::Duration quiesce_timeout = absl::Hours(1);
+  absl::Duration turn_timeout = absl::Hours(24);
   absl::Duration interrupt_timeout = absl::Seconds(10);
-  absl::Duration permission_timeout = absl::InfiniteDuration();
+  absl::Duration permission_timeout = absl::Hours(12);
   absl::Duration stop_grace = absl::Seconds(3);
   absl::Duration idle_timeout = absl::Minutes(10);
 

@@ -102,8 +102,16 @@ void FakeAgent::Later(absl::Duration delay, Task task) {
 void FakeAgent::Step(FakeStep step, absl::Duration bound, Task fine,
                      absl::AnyInvocable<void(FakeFate::Kind) &&> otherwise) {
   const FakeFate fate = world_.decide ? world_.decide(step, *this) : FakeFate{};
-  if (fate.kind == FakeFate::Kind::kSilent) {
-    if (bound != absl::InfiniteDuration()) {
+  if (fate.kind == FakeFate::Kind::kDeaf) return;
+  if (fate.kind == FakeFate::Kind::kSilent ||
+      fate.kind == FakeFate::Kind::kLate) {
+    if (step == FakeStep::kModel || step == FakeStep::kClear ||
+        step == FakeStep::kLoad) {
+      Later(bound,
+            [kind = fate.kind, otherwise = std::move(otherwise)]() mutable {
+              std::move(otherwise)(kind);
+            });
+    } else if (bound != absl::InfiniteDuration()) {
       Later(bound, [this] { Unresponsive(); });
     }
     return;
@@ -123,6 +131,12 @@ void FakeAgent::Step(FakeStep step, absl::Duration bound, Task fine,
 void FakeAgent::Start(Done ready) {
   pending_.push_back(std::move(ready));
   auto fine = [this] {
+    if (world_.gone_models.contains(state_.model)) {
+      Lose(MakeError(Reason::kModelRejected,
+                     absl::StrCat("no model ", state_.model)),
+           {.cause = ExitStatus::Cause::kExited, .exit_code = 1});
+      return;
+    }
     if (!opening_.conversation.empty()) {
       const auto it = world_.transcripts.find(opening_.conversation);
       if (it == world_.transcripts.end()) {
@@ -178,7 +192,7 @@ void FakeAgent::Send(const TurnInput& input) {
         context_.push_back(text_);
         world_.transcripts[state_.conversation] = context_;
         observer_->OnTurnStarted(turn_id_, "");
-        Work(kDeltas);
+        if (!interrupting_) Work(kDeltas);
       },
       [this](FakeFate::Kind) { Crash(); });
 }
@@ -240,6 +254,7 @@ void FakeAgent::EndTurn() {
 }
 
 void FakeAgent::FinishTurn(TurnEnd end) {
+  interrupting_ = false;
   turn_id_.clear();
   permission_.clear();
   step_ = nullptr;
@@ -254,6 +269,7 @@ void FakeAgent::Interrupt() {
     if (unsolicited_) EndUnsolicitedTurn();
     return;
   }
+  interrupting_ = true;
   Step(
       FakeStep::kInterrupt, profile_.interrupt_timeout,
       [this] {
@@ -277,30 +293,36 @@ void FakeAgent::Apply(const Change& change, Done done) {
     step = change.conversation->empty() ? FakeStep::kClear : FakeStep::kLoad;
   }
   auto apply = [this, change, answer] {
-    if (change.model.has_value()) {
-      const std::string model =
-          change.model->empty() ? world_.default_model : *change.model;
-      if (world_.bad_models.contains(model)) {
-        answer(MakeError(Reason::kModelRejected,
-                         absl::StrCat("Model '", model, "' not found")));
-        return;
-      }
-      state_.model = model;
-      state_.verified = world_.verifies;
+    const std::string model = change.model.value_or("");
+    if (world_.bad_models.contains(model)) {
+      answer(MakeError(Reason::kModelRejected,
+                       absl::StrCat("Model '", model, "' not found")));
+      return;
     }
-    if (change.conversation.has_value()) {
-      state_.conversation =
-          change.conversation->empty() ? NewUuid() : *change.conversation;
-      context_ = change.conversation->empty()
-                     ? std::vector<std::string>()
-                     : world_.transcripts[state_.conversation];
-      cost_ = 0;
-    }
+    Make(change);
     answer(absl::OkStatus());
   };
+  // The bound is the agent's own: it answers, and the process lives on.
+  const auto unresponsive = [answer] {
+    answer(MakeError(Reason::kAgentUnresponsive, "it did not answer"));
+  };
   Step(step, profile_.switch_timeout, apply,
-       [this, change, answer](FakeFate::Kind kind) {
+       [this, change, answer, unresponsive](FakeFate::Kind kind) {
          switch (kind) {
+           case FakeFate::Kind::kSilent:
+             unresponsive();
+             return;
+           case FakeFate::Kind::kLate: {
+             const std::shared_ptr<bool> alive = alive_;
+             unresponsive();
+             if (!*alive || lost_) return;
+             Later(absl::Seconds(1), [this, change] {
+               Make(change);
+               observer_->OnStateChanged();
+               observer_->OnQuiet();
+             });
+             return;
+           }
            case FakeFate::Kind::kLie:
              if (change.model.has_value()) {
                state_.model = "model-of-its-own";
@@ -323,6 +345,21 @@ void FakeAgent::Apply(const Change& change, Done done) {
        });
 }
 
+void FakeAgent::Make(const Change& change) {
+  if (change.model.has_value()) {
+    state_.model = change.model->empty() ? world_.default_model : *change.model;
+    state_.verified = world_.verifies;
+  }
+  if (change.conversation.has_value()) {
+    state_.conversation =
+        change.conversation->empty() ? NewUuid() : *change.conversation;
+    context_ = change.conversation->empty()
+                   ? std::vector<std::string>()
+                   : world_.transcripts[state_.conversation];
+    cost_ = 0;
+  }
+}
+
 void FakeAgent::AnswerPermission(std::string_view permission_id,
                                  const PermissionAnswer&) {
   if (permission_ != permission_id) return;
@@ -334,6 +371,7 @@ void FakeAgent::Stop(absl::Duration grace) {
   stopping_ = true;
   const FakeFate fate =
       world_.decide ? world_.decide(FakeStep::kStop, *this) : FakeFate{};
+  if (fate.kind == FakeFate::Kind::kDeaf) return;
   const absl::Duration delay = fate.kind == FakeFate::Kind::kSilent
                                    ? 2 * grace
                                    : std::min(fate.delay, 2 * grace);
@@ -381,6 +419,11 @@ void FakeAgent::EndUnsolicitedTurn() {
 void FakeAgent::ChangeConversation(const std::string& conversation) {
   state_.conversation = conversation;
   observer_->OnStateChanged();
+  observer_->OnQuiet();
+}
+
+void FakeAgent::Say(v1::Event event) {
+  observer_->OnEvent(std::move(event), "{}");
   observer_->OnQuiet();
 }
 

@@ -45,6 +45,8 @@ struct FakeFate {
     kFine,
     kCrash,   // killed by a signal
     kSilent,  // never answers: runs into its bound
+    kDeaf,    // never answers, and keeps no bound
+    kLate,    // a change is made a second after its bound; else as kSilent
     kRefuse,  // an error that says nothing was changed
     kUnsure,  // an error that does not say so; the change was made
     kLie,     // a switch ends on another model than asked
@@ -83,8 +85,9 @@ class FakeWorld {
                             .permissions = true,
                             .shared_conversation = true};
   std::string default_model = "model-default";
-  std::set<std::string> bad_models;  // refused natively, fail a turn otherwise
-  bool verifies = true;              // names its model after a change
+  std::set<std::string> bad_models;   // refused natively, fail a turn otherwise
+  std::set<std::string> gone_models;  // no process starts on them
+  bool verifies = true;               // names its model after a change
 
   // What the agents' files are said to hold: by working directory, and the ids
   // of those of other directories.
@@ -135,6 +138,7 @@ class FakeAgent final : public Agent {
   void Crash();
   void BeginUnsolicitedTurn();
   void EndUnsolicitedTurn();
+  void Say(v1::Event event);
   void ChangeModel(const std::string& model);
   void ChangeConversation(const std::string& conversation);
   void set_background(bool background) { background_ = background; }
@@ -150,11 +154,11 @@ class FakeAgent final : public Agent {
   void Later(absl::Duration delay, Task task);
   void Step(FakeStep step, absl::Duration bound, Task fine,
             absl::AnyInvocable<void(FakeFate::Kind) &&> otherwise);
+  void Make(const Change& change);
   void Lose(absl::Status why, ExitStatus exit);
   void Unresponsive();
   void Work(int deltas);
   void EndTurn();
-  void Say(int part);
 
   FakeWorld& world_;
   const Profile profile_;
@@ -168,6 +172,7 @@ class FakeAgent final : public Agent {
   std::string turn_id_;
   std::string text_;
   std::string permission_;
+  bool interrupting_ = false;
   bool unsolicited_ = false;
   bool background_ = false;
   bool lost_ = false;

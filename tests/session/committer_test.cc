@@ -35,8 +35,15 @@ class CommitterTest : public testing::Test {
 
   // Its answer goes to answers_ as "<name>: OK" or "<name>: <reason>".
   void Write(std::string name, Append append) {
+    const auto on_failure = append.kind == Append::Kind::kCreate
+                                ? Committer::OnFailure::kGiveUp
+                                : Committer::OnFailure::kTryAgain;
+    Write(std::move(name), on_failure, std::move(append));
+  }
+  void Write(std::string name, Committer::OnFailure on_failure, Append append) {
     committer_->Write(
-        std::move(append), [this, name = std::move(name)](absl::Status status) {
+        std::move(append), on_failure,
+        [this, name = std::move(name)](absl::Status status) {
           EXPECT_TRUE(loop_.OnLoop());
           const std::optional<Reason> reason = ReasonOf(status);
           answers_.push_back(absl::StrCat(name, ": ",
@@ -73,6 +80,31 @@ TEST_F(CommitterTest, AnswersWhenItIsDurableAndNotBefore) {
   EXPECT_THAT(answers_, ElementsAre("one: OK"));
   EXPECT_THAT(TextsAfter(*memory_, "a", 0), ElementsAre("one"));
   EXPECT_TRUE(committer_->idle());
+}
+
+TEST_F(CommitterTest, WhatMayBeGivenUpIsAnsweredWithTheFailure) {
+  store_.FailWrites(1, Down());
+  Write("one", Committer::OnFailure::kGiveUp, ChangeOf("a", 1, 0, {"one"}));
+  loop_.RunUntilIdle();
+  EXPECT_THAT(answers_, ElementsAre("one: STORE_UNAVAILABLE"));
+  EXPECT_THAT(TextsAfter(*memory_, "a", 0), IsEmpty());
+  // Nothing is being tried: that is no reason to refuse what comes.
+  EXPECT_TRUE(committer_->health().ok());
+  Say("a", 0, "two");
+  loop_.RunUntilIdle();
+  EXPECT_THAT(TextsAfter(*memory_, "a", 0), ElementsAre("two"));
+}
+
+TEST_F(CommitterTest, WhatMayHaveBeenWrittenIsNotGivenUpBeforeThatIsKnown) {
+  store_.FailWrites(1, MakeError(Reason::kStoreUnavailable, "away",
+                                 {{"outcome", "unknown"}}));
+  Write("one", Committer::OnFailure::kGiveUp, ChangeOf("a", 1, 0, {"one"}));
+  loop_.RunUntilIdle();
+  EXPECT_THAT(answers_, IsEmpty());
+  EXPECT_FALSE(committer_->health().ok());
+  loop_.Advance(absl::Seconds(1));
+  EXPECT_THAT(answers_, ElementsAre("one: OK"));
+  EXPECT_THAT(TextsAfter(*memory_, "a", 0), ElementsAre("one"));
 }
 
 TEST_F(CommitterTest, TakesTogetherWhatHasCollectedDuringTheCommitBefore) {

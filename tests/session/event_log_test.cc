@@ -132,6 +132,28 @@ TEST_F(EventLogTest, WhatWasTakenStaysWhereItIsUntilItIsPublished) {
   EXPECT_EQ(before, after);
 }
 
+TEST_F(EventLogTest, WhatIsRevokedIsNeverSeenAndItsNumbersAreGivenAgain) {
+  Reading reader = FromStart(/*deltas=*/true);
+  log_.Say("1");
+  log_.Commit();
+  log_.Say("2");
+  log_.Delta("before");
+  log_.Commit();
+  log_.Say("not this");
+  log_.Say("nor this", "with its line");
+  Append refused;
+  ASSERT_TRUE(log_->Take(refused));
+  log_->Revoke(2);
+  EXPECT_EQ(log_->added(), 2u);
+  EXPECT_EQ(log_->taken(), 2u);
+  EXPECT_EQ(log_.Say("3"), 3u);
+  log_.Delta("behind");
+  log_.Commit();
+  EXPECT_THAT(reader.All(), ElementsAre("1", "2", "~before", "3", "~behind"));
+  EXPECT_EQ(log_->unpublished_bytes(), 0u);
+  EXPECT_THAT(FromStart().All(), ElementsAre("1", "2", "3"));
+}
+
 TEST_F(EventLogTest, WhatWasTakenOutlivesTheLogsOwner) {
   auto log = std::make_shared<EventLog>(EventLog::Options{}, *store_);
   v1::Event event;

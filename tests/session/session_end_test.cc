@@ -7,6 +7,7 @@
 #include "proto/error.h"
 #include "session/session_table.h"
 #include "tests/session/session_fixture.h"
+#include "tests/support/history_checker.h"
 
 namespace understudy::session {
 namespace {
@@ -261,7 +262,65 @@ TEST_F(SessionEndTest, OfTwoCreationsUnderOneIdOneIsRefused) {
   EXPECT_EQ(ReasonOf(second.status()), Reason::kSessionExists);
 }
 
+TEST_F(SessionEndTest, WhatIsDeletedIsGoneWhenTheAnswerComes) {
+  const std::string s = engine.Create();
+  engine.SendAndWait(s, "one");
+  absl::Status got;
+  absl::Status created = absl::UnknownError("no answer");
+  engine.manager->DeleteSession({}, s, [&](absl::StatusOr<bool> deleted) {
+    ASSERT_TRUE(deleted.ok()) << deleted.status();
+    engine.manager->GetSession(
+        {}, s, /*prewarm=*/false,
+        [&](absl::StatusOr<SessionInfo> info) { got = info.status(); });
+    CreateParams params;
+    params.session_id = s;
+    params.agent = "fake";
+    params.working_directory = "/tmp";
+    engine.manager->CreateSession(
+        {}, params,
+        [&](absl::StatusOr<SessionInfo> info) { created = info.status(); });
+  });
+  engine.Run();
+  EXPECT_EQ(ReasonOf(got), Reason::kSessionNotFound) << got;
+  EXPECT_TRUE(created.ok()) << created;
+}
+
 // ---- Draining ----
+
+TEST_F(SessionEndTest, ADrainWithdrawsPermissionsBeforeTheirTurnEnds) {
+  const std::string s = engine.Create();
+  engine.world.decide = [](FakeStep step, FakeAgent&) {
+    if (step == FakeStep::kMiddle) return Fate(FakeFate::Kind::kAsk);
+    FakeFate fate;
+    if (step == FakeStep::kInterrupt) fate.delay = absl::Minutes(1);
+    return fate;
+  };
+  engine.Send(s, "one");
+  bool drained = false;
+  engine.manager->Drain(absl::Seconds(1), [&drained] { drained = true; });
+  engine.loop.Advance(absl::Minutes(5));
+  EXPECT_TRUE(drained);
+  EXPECT_THAT(CheckHistory(engine.Events(s), /*settled=*/true), IsEmpty());
+}
+
+TEST_F(SessionEndTest, ADrainIsNotTheAnswerToTheSameRequestLater) {
+  const std::string s = engine.Create();
+  engine.SendAndWait(s, "one");
+  engine.world.capabilities.switch_model = false;
+  Let(FakeStep::kStart, FakeFate::Kind::kSilent);
+  const char kId[] = "11111111-1111-4111-8111-111111111111";
+  const Pending<MoveResult> moved =
+      engine.Switch(s, "model-b", TurnPolicy::kAfterTurn, kId);
+  bool drained = false;
+  engine.manager->Drain(absl::Seconds(1), [&drained] { drained = true; });
+  engine.loop.Advance(absl::Minutes(1));
+  EXPECT_EQ(ReasonOf(moved.status()), Reason::kDraining);
+  LetAllBeFine();
+  engine.Restart();
+  const Pending<MoveResult> again =
+      engine.Switch(s, "model-b", TurnPolicy::kAfterTurn, kId);
+  EXPECT_TRUE(again.status().ok()) << again.status();
+}
 
 TEST_F(SessionEndTest, ADrainAnswersWhatWaitsAndStartsNothing) {
   const std::string s = engine.Create();
@@ -275,7 +334,7 @@ TEST_F(SessionEndTest, ADrainAnswersWhatWaitsAndStartsNothing) {
   engine.loop.Advance(absl::Minutes(1));
   EXPECT_TRUE(drained);
   EXPECT_TRUE(running.done());
-  EXPECT_EQ(ReasonOf(queued.status()), Reason::kDraining);
+  EXPECT_EQ(ReasonOf(queued.status()), Reason::kAgentLost);
   EXPECT_EQ(MetadataOf(queued.status())["delivered"], "NO");
   EXPECT_EQ(ReasonOf(moved.status()), Reason::kDraining);
   EXPECT_EQ(engine.world.started, started);

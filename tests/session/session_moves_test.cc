@@ -279,7 +279,142 @@ TEST_F(SessionMovesTest, C9_AModelTheAgentChangedByItselfIsAnEvent) {
   EXPECT_EQ(engine.Info(s).record.model(), "model-fallback");
 }
 
+TEST_F(SessionMovesTest, ANativeClearThatComesTooLateIsNotASecondOne) {
+  const std::string s = engine.Create();
+  engine.SendAndWait(s, "one");
+  const std::string before = engine.Info(s).record.agent_session_id();
+  engine.world.decide = [](FakeStep step, FakeAgent&) {
+    if (step == FakeStep::kClear) return Fate(FakeFate::Kind::kLate);
+    FakeFate fate;
+    if (step == FakeStep::kStart) fate.delay = absl::Seconds(5);
+    return fate;
+  };
+  const Pending<MoveResult> cleared = engine.Clear(s);
+  engine.loop.Advance(absl::Minutes(1));
+  ASSERT_TRUE(cleared.status().ok()) << cleared.status();
+  EXPECT_EQ(cleared->route, v1::ROUTE_RESTART);
+  EXPECT_EQ(cleared->previous_agent_session_id, before);
+  EXPECT_EQ(Count(s, "conversation_cleared"), 1u);
+}
+
+TEST_F(SessionMovesTest, ALateClearIsNoneIfTheTransitionFailed) {
+  const std::string s = engine.Create();
+  engine.SendAndWait(s, "one");
+  const std::string before = engine.Info(s).record.agent_session_id();
+  engine.world.decide = [](FakeStep step, FakeAgent&) {
+    if (step == FakeStep::kClear) return Fate(FakeFate::Kind::kLate);
+    FakeFate fate;
+    if (step == FakeStep::kStart) {
+      fate.kind = FakeFate::Kind::kRefuse;
+      fate.delay = absl::Seconds(5);
+    }
+    return fate;
+  };
+  const Pending<MoveResult> cleared = engine.Clear(s);
+  engine.loop.Advance(absl::Minutes(1));
+  EXPECT_FALSE(cleared.status().ok());
+  EXPECT_EQ(engine.Info(s).record.agent_session_id(), before);
+  EXPECT_EQ(Count(s, "conversation_cleared"), 0u);
+}
+
+TEST_F(SessionMovesTest, AModelOfItsOwnDuringAFailedMoveIsToldBehindIt) {
+  const std::string s = engine.Create();
+  engine.SendAndWait(s, "one");
+  engine.world.capabilities.switch_model = false;
+  engine.world.decide = [](FakeStep step, FakeAgent&) {
+    FakeFate fate;
+    if (step == FakeStep::kStart) {
+      fate.kind = FakeFate::Kind::kRefuse;
+      fate.delay = absl::Seconds(5);
+    }
+    return fate;
+  };
+  engine.Switch(s, "model-b");
+  engine.world.live().front()->ChangeModel("model-fallback");
+  engine.loop.Advance(absl::Minutes(1));
+  const std::vector<std::string> kinds = engine.Kinds(s);
+  EXPECT_EQ(kinds.back(), "model_changed");
+  EXPECT_EQ(kinds[kinds.size() - 2], "transition_failed");
+  EXPECT_EQ(engine.Info(s).record.model(), "model-fallback");
+}
+
+TEST_F(SessionMovesTest, WhatAnAgentSaysOfAFailureFitsOnTheWire) {
+  const std::string s = engine.Create();
+  Let(FakeStep::kEnd, FakeFate::Kind::kSilent);
+  const Pending<SendResult> sent = engine.SendAndWait(s, "one");
+  FakeAgent& agent = *engine.world.live().front();
+  agent.FinishTurn(
+      {.turn_id = agent.turn_id(),
+       .outcome = v1::TURN_OUTCOME_FAILED,
+       .stop_reason = std::string(1 << 20, 's'),
+       .error = MakeError(Reason::kInternal, std::string(6 << 20, 'x'))});
+  engine.Run();
+  ASSERT_TRUE(sent.status().ok());
+  EXPECT_LT(sent->completed->ByteSizeLong(), 64u << 10);
+}
+
+TEST_F(SessionMovesTest, WhoIsClearedWithoutAnAgentLetsTheConversationGo) {
+  const std::string a = engine.Create();
+  const std::string b = engine.Create();
+  engine.SendAndWait(a, "one");
+  const std::string conversation = engine.Info(a).record.agent_session_id();
+  Pending<std::shared_ptr<EventLog>> watched;  // so that it stays in memory
+  engine.manager->OpenLog({}, a, watched.reply());
+  engine.loop.Advance(Engine::FakeProfile().idle_timeout + absl::Seconds(1));
+  ASSERT_EQ(engine.Clear(a)->route, v1::ROUTE_NONE);
+  EXPECT_TRUE(engine.Resume(b, conversation).status().ok());
+}
+
 // ---- Policies, interrupts, withdrawal ----
+
+TEST_F(SessionMovesTest, APolicyOfInterruptIsRefusedWhereAgentsCannot) {
+  engine.world.capabilities.interrupt = false;
+  const std::string s = engine.Create();
+  Let(FakeStep::kEnd, FakeFate::Kind::kSilent);
+  engine.Send(s, "one");
+  EXPECT_EQ(
+      ReasonOf(engine.Switch(s, "model-b", TurnPolicy::kInterrupt).status()),
+      Reason::kCapabilityMissing);
+}
+
+TEST_F(SessionMovesTest, AnInterruptThatCameTooLateSaysSo) {
+  const std::string s = engine.Create();
+  engine.world.decide = [](FakeStep step, FakeAgent&) {
+    if (step == FakeStep::kEnd) return Fate(FakeFate::Kind::kSilent);
+    FakeFate fate;
+    if (step == FakeStep::kInterrupt) fate.delay = absl::Seconds(1);
+    return fate;
+  };
+  engine.Send(s, "one");
+  const Pending<InterruptResult> interrupted = engine.Interrupt(s);
+  FakeAgent& agent = *engine.world.live().front();
+  agent.FinishTurn({.turn_id = agent.turn_id()});
+  engine.Run();
+  ASSERT_TRUE(interrupted.status().ok());
+  EXPECT_FALSE(interrupted->interrupted);
+}
+
+TEST_F(SessionMovesTest, APassingFailureIsNotTheAnswerToTheSameRequestLater) {
+  engine.options.max_slots = 1;
+  engine.Restart();
+  const std::string a = engine.Create();
+  const std::string b = engine.Create();
+  Let(FakeStep::kEnd, FakeFate::Kind::kSilent);
+  engine.Send(a, "one");
+  const char kId[] = "11111111-1111-4111-8111-111111111111";
+  const Pending<MoveResult> moved =
+      engine.Switch(b, "model-b", TurnPolicy::kAfterTurn, kId);
+  engine.loop.Advance(absl::Minutes(1));
+  EXPECT_EQ(ReasonOf(moved.status()), Reason::kNoSlot);
+  LetAllBeFine();
+  FakeAgent& agent = *engine.world.live().front();
+  agent.FinishTurn({.turn_id = agent.turn_id()});
+  engine.Run();
+  const Pending<MoveResult> again =
+      engine.Switch(b, "model-b", TurnPolicy::kAfterTurn, kId);
+  engine.loop.Advance(absl::Minutes(1));
+  EXPECT_TRUE(again.status().ok()) << again.status();
+}
 
 TEST_F(SessionMovesTest, TheDefaultPolicyWaitsForTheTurnAndWhatWasSentBefore) {
   const std::string s = engine.Create();

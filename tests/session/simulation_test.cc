@@ -85,9 +85,12 @@ class Simulation {
       fate.kind = FakeFate::Kind::kAsk;
     }
     if (!Chance(trouble_)) return fate;
-    switch (Up(6)) {
+    switch (Up(7)) {
       case 0:
         fate.kind = FakeFate::Kind::kCrash;
+        break;
+      case 4:
+        fate.kind = FakeFate::Kind::kLate;
         break;
       case 1:
         fate.kind = FakeFate::Kind::kSilent;

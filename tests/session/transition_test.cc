@@ -73,7 +73,8 @@ class TransitionTest : public testing::Test, public Transition::Host {
   }
 
   void Fit(int max_slots) {
-    pool_ = std::make_unique<SlotPool>(loop_, launcher_, max_slots, [](const Profile*) {});
+    pool_ = std::make_unique<SlotPool>(loop_, launcher_, max_slots,
+                                       [](const Profile*) {});
   }
 
   const std::vector<Route> kNativeThenRestart = {Route::kNative,

@@ -102,13 +102,13 @@ class Checker {
 
   void Model(const v1::Event& event) {
     if (event.has_session_created()) model_ = event.session_created().model();
-    if (event.has_agent_started() && model_.empty()) {
-      // The agent names its own default.
+    if (event.has_agent_started()) {
+      // The agent may name by another word what is in effect.
       model_ = event.agent_started().model();
     }
     if (!event.has_model_changed()) return;
     const v1::ModelChanged& changed = event.model_changed();
-    if (changed.previous_model() != model_ && !started_just_now_) {
+    if (changed.previous_model() != model_) {
       Broken(absl::StrCat("model_changed from ", changed.previous_model(),
                           ", in effect is ", model_));
     }
@@ -119,9 +119,6 @@ class Checker {
   }
 
   void Process(const v1::Event& event) {
-    // The events of one move stand together.
-    started_just_now_ = event.has_agent_started() ||
-                        (started_just_now_ && event.has_conversation_resumed());
     if (event.has_agent_started()) {
       const pid_t pid = event.agent_started().pid();
       if (!all_.insert(pid).second) Broken("a pid serves twice");
@@ -165,7 +162,6 @@ class Checker {
   uint64_t epoch_ = 0;
   uint64_t incarnation_ = 0;
   std::string model_;
-  bool started_just_now_ = false;
   std::map<std::string, TurnHistory> turns_;
   std::set<pid_t> all_;
   std::set<pid_t> live_;
