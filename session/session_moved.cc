@@ -59,7 +59,7 @@ void Session::CommitMove(Item item, const Target& wanted, absl::Time started,
   record_.set_agent_session_id(now.conversation);
   if (wanted.conversation.has_value()) {
     record_.set_conversation_spoken(!wanted.conversation->empty());
-    cost_.Reset();
+    cost_.Reset(now.total_cost_usd);
   }
   if (wanted.model.has_value()) {
     // A way back for one step only: going back is not taken back.
@@ -171,7 +171,7 @@ void Session::Install(std::unique_ptr<Slot> replacement) {
   record_.set_incarnation(record_.incarnation() + 1);
   record_.add_processes(slot_->agent().pid());
   agent_died_ = false;
-  cost_.Reset();
+  cost_.Reset(slot_->agent().current().total_cost_usd);
   ground_.catalog.Learn(profile_.name, slot_->agent());
 }
 
