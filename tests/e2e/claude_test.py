@@ -392,6 +392,10 @@ class Claude2_1_197Test(EveryVersion, AgentTest):
         answer = client.send(session, 'does this work?')
         self.assertEqual('MODEL_REJECTED', answer.error.reason)
         self.assertEqual(KNOWN, client.send(session, QUESTION).text)
+        self.assertEqual(DEFAULT_MODEL, self.api.turns[-1].model)
+        record = client.get(session)
+        self.assertEqual(('', DEFAULT_MODEL),
+                         (record.model_override, record.model))
 
 
 if __name__ == '__main__':

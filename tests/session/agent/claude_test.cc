@@ -379,7 +379,7 @@ TEST_P(ClaudeVersionsTest, D12_WhatWasGrantedIsSaidAndNotPutInTheArguments) {
   opening_.grants = {"allow:Bash(npm test *)", "directory:/w",
                      "of a newer server"};
   MustStart();
-  EXPECT_EQ(Requests("apply_flag_settings"), 1);
+  ASSERT_EQ(Requests("apply_flag_settings"), 1);
   const std::vector<Json> written = Written();
   ASSERT_GE(written.size(), 2u);
   EXPECT_EQ(written[1]["request"]["settings"],
