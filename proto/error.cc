@@ -46,6 +46,8 @@ constexpr Row kRows[] = {
      absl::StatusCode::kFailedPrecondition},
     {Reason::kConversationInUse, "CONVERSATION_IN_USE",
      absl::StatusCode::kFailedPrecondition},
+    {Reason::kConversationUnreadable, "CONVERSATION_UNREADABLE",
+     absl::StatusCode::kFailedPrecondition},
     {Reason::kCapabilityMissing, "CAPABILITY_MISSING",
      absl::StatusCode::kUnimplemented},
     {Reason::kAgentStartFailed, "AGENT_START_FAILED",

@@ -42,6 +42,7 @@ enum class Reason {
   kTurnRunning,
   kPermissionResolved,
   kConversationInUse,
+  kConversationUnreadable,
   kCapabilityMissing,
   kAgentStartFailed,
   kAgentStartTimeout,

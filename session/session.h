@@ -282,6 +282,7 @@ class Session final : private Agent::Observer, private Transition::Host {
   void BringBack(Item item, const Target& wanted, absl::Status why);
   void Abandon();
   void Hear(Slot* slot, HeldCalls& held);
+  void CountAnew();
   bool AsRecorded() const;
   void Install(std::unique_ptr<Slot> replacement);
 

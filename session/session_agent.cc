@@ -7,6 +7,7 @@
 #include "proto/error.h"
 #include "session/base/id.h"
 #include "session/base/log.h"
+#include "session/grants.h"
 #include "session/model_names.h"
 #include "session/session.h"
 
@@ -47,6 +48,11 @@ void Session::OnEvent(v1::Event event, std::string_view raw) {
   // The session's totals are told instead, when the turn has ended.
   if (event.has_usage()) return;
   if (!event.has_permission_requested()) {
+    // The mode that it is in from now on: so will the next process be.
+    if (event.notice().kind() == v1::NOTICE_KIND_MODE) {
+      record_.set_permission_mode(event.notice().message());
+      record_changed_ = true;
+    }
     Add(std::move(event), raw);
     return;
   }
@@ -137,20 +143,25 @@ void Session::OnTurnEnded(TurnEnd end, std::string_view) {
   WithdrawPermissions();
   Complete(turn, std::move(completed));
 
-  if (ReasonOf(end.error) == Reason::kModelRejected &&
-      (record_.has_unproven_from() || !record_.model_override().empty())) {
+  const std::optional<Reason> why = ReasonOf(end.error);
+  const bool unproven = record_.has_unproven_from();
+  const bool goes_back =
+      (why == Reason::kModelRejected &&
+       (unproven || !record_.model_override().empty())) ||
+      (why == Reason::kConversationUnreadable && unproven);
+  if (goes_back) {
     // Back to the model before, or to the default where the model has been fine
     // once: it comes before all that waits.
     Item item;
     item.move.kind = MoveParams::Kind::kSwitchModel;
-    item.move.model =
-        record_.has_unproven_from() ? record_.unproven_from() : std::string();
+    item.move.model = unproven ? record_.unproven_from() : std::string();
     item.operation = v1::OPERATION_SWITCH_MODEL;
     item.cause = v1::CAUSE_RECOVERY;
     mailbox_.push_front(std::move(item));
   }
-  if (record_.has_unproven_from() &&
-      end.outcome != v1::TURN_OUTCOME_INTERRUPTED) {
+  // A turn that failed for another reason says nothing about the model.
+  if (unproven &&
+      (goes_back || end.outcome == v1::TURN_OUTCOME_SUCCEEDED)) {
     record_.clear_unproven_from();
     record_changed_ = true;
   }
@@ -351,7 +362,9 @@ void Session::SettlePermission(std::string_view permission_id,
     const PermissionDesk::Decision decision = permissions_.Decide(id, *answer);
     resolved.set_decision(decision.decision);
     resolved.set_scope(decision.scope);
-    if (slot_ != nullptr) slot_->agent().AnswerPermission(id, *answer);
+    if (slot_ != nullptr) {
+      KeepGrants(slot_->agent().AnswerPermission(id, *answer), record_);
+    }
   } else {
     resolved.set_withdrawn(true);
   }

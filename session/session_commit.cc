@@ -23,7 +23,7 @@ void Session::CommitMove(Item item, const Target& wanted, absl::Time started,
   const bool new_process = replacement != nullptr;
   if (item.call == nullptr) {
     if (new_process) Install(std::move(replacement));
-    if (wanted.conversation.has_value()) cost_.Reset();
+    if (wanted.conversation.has_value()) CountAnew();
     Announce(item, wanted, started, slot_->agent(), new_process);
     moving_ = v1::OPERATION_UNSPECIFIED;
     SettleClaims();
@@ -121,7 +121,7 @@ void Session::Accomplish(std::unique_ptr<Undecided> move) {
   } else if (slot_ != nullptr) {
     slot_->Adopt(this);
   }
-  if (move->wanted.conversation.has_value()) cost_.Reset();
+  if (move->wanted.conversation.has_value()) CountAnew();
   SettleClaims();
   if (move->turn != nullptr) {
     // Before all that waits.
@@ -217,6 +217,11 @@ void Session::BringBack(Item item, const Target& wanted, absl::Status why) {
   });
 }
 
+// Another process or conversation has spent what it says, or nothing.
+void Session::CountAnew() {
+  cost_.Reset(slot_ == nullptr ? 0 : slot_->agent().current().total_cost_usd);
+}
+
 // Whether the agent is, by its own word, where the record says.
 bool Session::AsRecorded() const {
   const AgentState& now = slot_->agent().current();
@@ -267,7 +272,7 @@ void Session::Install(std::unique_ptr<Slot> replacement) {
        {"version", std::string(slot_->agent().version())},
        {"model", slot_->agent().current().model}});
   agent_died_ = false;
-  cost_.Reset();
+  CountAnew();
   ground_.catalog.Learn(profile_.name, slot_->agent());
 }
 

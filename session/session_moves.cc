@@ -340,6 +340,7 @@ void Session::StartMove(Item item, Target wanted) {
     request.opening.conversation = record_.agent_session_id();
   }
   request.opening.permission_mode = record_.permission_mode();
+  request.opening.grants = {record_.grants().begin(), record_.grants().end()};
   request.opening.working_directory = record_.working_directory();
   std::optional<Capabilities> running;
   if (slot_ != nullptr) running = slot_->agent().capabilities();

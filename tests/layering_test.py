@@ -21,7 +21,7 @@ FLOORS = (
     ('session/process',),
     ('session/agent', 'session/store'),
     ('agent_catalog', 'calls', 'committer', 'conversation_claims',
-     'cost_ledger', 'event_codec', 'model_names', 'permission_desk', 'plan',
+     'cost_ledger', 'event_codec', 'grants', 'model_names', 'permission_desk', 'plan',
      'slot_pool'),
     ('engine_options', 'event_log', 'model_list', 'request_ledger'),
     ('held_calls', 'transition'),

@@ -25,5 +25,7 @@ understudy_script_test(grpcurl "e2e;registry" grpcurl grpcurl_test.py)
 understudy_script_test(claude "e2e;registry" agents e2e/claude_test.py)
 understudy_script_test(claude_native "e2e;registry" agents
   e2e/claude_native_test.py)
+understudy_script_test(claude_keeps "e2e;registry" agents
+  e2e/claude_keeps_test.py)
 understudy_script_test(quickstart e2e "" deploy/quickstart_test.sh)
 understudy_script_test(deploy unit "" deploy/deploy_test.sh)

@@ -57,6 +57,9 @@ struct Opening {
   std::string conversation;  // to continue; "": a new one
   std::string permission_mode;
   std::string working_directory;
+  // What AnswerPermission said was granted, to processes before. One that the
+  // agent does not take is asked for again.
+  std::vector<std::string> grants;
 };
 
 // One native change. Exactly one of `model` and `conversation` is set, or
@@ -71,6 +74,9 @@ struct AgentState {
   bool verified = false;     // the process itself named `model`, since the last
                              // change or start
   std::string conversation;  // "" until it has one
+  // Its running total of cost at the end of the handshake, or of the last new
+  // conversation; nothing if it did not tell.
+  std::optional<double> total_cost_usd = 0;
 };
 
 // What a turn carries to the agent.
@@ -89,8 +95,10 @@ struct TurnEnd {
   // The process's running total of cost, where it tells it: the cost of a turn
   // is the difference of two, and the counter may start again at any time.
   std::optional<double> total_cost_usd;
-  absl::Status error;  // FAILED: why (MODEL_REJECTED is recognised)
-  // FAILED: MODEL_REJECTED, else the agent's own word in upper snake case
+  // FAILED: why. MODEL_REJECTED and CONVERSATION_UNREADABLE (the model does not
+  // take what the conversation holds) are recognised.
+  absl::Status error;
+  // FAILED: one of these two, else the agent's own word in upper snake case
   // (A-Z, 0-9 and _, at most 63), never a text. Else empty.
   std::string error_reason;
 };
@@ -174,8 +182,12 @@ class Agent {
   // Profile::switch_timeout.
   virtual void Apply(const Change& change, Done done) = 0;
 
-  virtual void AnswerPermission(std::string_view permission_id,
-                                const PermissionAnswer& answer) = 0;
+  // What that allows for the rest of the session (scope SESSION), in the
+  // agent's own words, each at most kMaxGrantBytes; none if the request is
+  // void.
+  static constexpr size_t kMaxGrantBytes = 1024;
+  virtual std::vector<std::string> AnswerPermission(
+      std::string_view permission_id, const PermissionAnswer& answer) = 0;
 
   // Ends the process gently, see Subprocess::Stop. OnLost follows.
   virtual void Stop(absl::Duration grace) = 0;

@@ -12,6 +12,7 @@
 #include "session/agent/claude_agent.h"
 #include "session/agent/claude_command.h"
 #include "session/agent/claude_events.h"
+#include "session/agent/claude_grants.h"
 #include "session/agent/claude_transcripts.h"
 #include "session/base/concat.h"
 #include "session/base/id.h"
@@ -28,6 +29,9 @@ constexpr Capabilities kMost = {
     .permissions = true,
     .shared_conversation = true,
 };
+
+// `get_usage` may ask a service elsewhere for what we do not need of it.
+constexpr absl::Duration kCostBound = absl::Seconds(1);
 
 }  // namespace
 
@@ -52,6 +56,7 @@ absl::Status ClaudeAgent::Open(Launcher& launcher, const Profile& profile,
   wanted_model_ = opening.model.empty() ? profile.default_model : opening.model;
   current_.model = wanted_model_;
   current_.conversation = resumed_.empty() ? fresh : resumed_;
+  grants_ = ClaudeGrantSettings(opening.grants);
   return Launch(launcher, command);
 }
 
@@ -75,7 +80,31 @@ void ClaudeAgent::OnInitialized(JsonValue answer) {
   version_ = facts["claude_code_version"].String();
   models_ = ReadClaudeModels(facts["models"]);
   permission_mode_ = facts["current_permission_mode"].String();
-  AskForModel();
+  if (!grants_.empty()) {
+    // A version that refuses asks again for what was granted. The next answer
+    // comes after this one.
+    const std::string id = NextId();
+    Ask(id, ClaudeApplySettings(id, grants_), [](JsonValue) {});
+  }
+  AskForCost();
+}
+
+// A process that resumes may count on from what another one has spent.
+void ClaudeAgent::AskForCost() {
+  if (resumed_.empty()) return AskForModel();
+  current_.total_cost_usd.reset();
+  cost_timer_ = loop().RunAfter(kCostBound, [this] {
+    cost_timer_.reset();
+    AskForModel();
+  });
+  const std::string id = NextId();
+  Ask(id, ClaudeGetUsage(id), [this](JsonValue answer) {
+    if (!cost_timer_) return;  // too late
+    cost_timer_.reset();
+    current_.total_cost_usd =
+        answer["response"]["session"]["total_cost_usd"].Double();
+    AskForModel();
+  });
 }
 
 // The last step of the handshake, and of a change of the model in a version

@@ -1,11 +1,11 @@
 // ClaudeAgent: Claude Code, spoken to in stream-json.
 //
-// The handshake is `initialize` (an answer means that it reads and lives) and
-// `get_settings`, which names the model in effect without asking anybody for
-// it. A turn is a user line with the turn's own uuid. The model is changed by
-// `set_model`, never by a command in a message; a new conversation is begun by
-// the one command that there is for it, /clear. Another conversation cannot be
-// loaded into a running process.
+// The handshake is `initialize` (an answer means that it reads and lives), what
+// was granted to processes before, and `get_settings`, which names the model in
+// effect without asking anybody for it. A turn is a user line with the turn's
+// own uuid. The model is changed by `set_model`, never by a command in a
+// message; a new conversation is begun by the one command that there is for it,
+// /clear. Another conversation cannot be loaded into a running process.
 //
 // An interrupt that the process reads before it has begun a turn is lost, so
 // one that comes early waits for the turn to begin.
@@ -46,8 +46,8 @@ class ClaudeAgent final : public LineAgent {
   void Send(const TurnInput& input) override;
   v1::Delivered delivered() const override;
   void Interrupt() override;
-  void AnswerPermission(std::string_view permission_id,
-                        const PermissionAnswer& answer) override;
+  std::vector<std::string> AnswerPermission(
+      std::string_view permission_id, const PermissionAnswer& answer) override;
   bool has_background_tasks() const override { return !tasks_.empty(); }
 
  private:
@@ -69,6 +69,7 @@ class ClaudeAgent final : public LineAgent {
 
   void OnInitialized(JsonValue answer);
   void OnModelSet(JsonValue answer);
+  void AskForCost();
   void AskForModel();
   bool Lists(std::string_view model) const;
   void BeginClear();
@@ -96,6 +97,8 @@ class ClaudeAgent final : public LineAgent {
 
   std::string resumed_;        // the conversation it was started with; "": none
   std::string start_failure_;  // what it said before it left
+  std::string grants_;         // the settings it is to be told; "": none
+  std::unique_ptr<EventLoop::Handle> cost_timer_;
 
   std::string wanted_model_;  // as it was last asked for
   bool setting_model_ = false;

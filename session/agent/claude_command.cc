@@ -13,13 +13,6 @@ namespace {
 
 constexpr std::string_view kDefaultModel = "default";
 
-bool IsPermissionMode(std::string_view mode) {
-  for (const char c : mode) {
-    if (!absl::ascii_isalpha(c)) return false;
-  }
-  return !mode.empty() && mode.size() <= 64;
-}
-
 std::string ControlRequest(std::string_view id, std::string_view request) {
   return Concat({R"({"type":"control_request","request_id":)", JsonString(id),
                  R"(,"request":)", request, "}"});
@@ -48,6 +41,13 @@ std::string_view ClaudeModelName(std::string_view model) {
   return model.empty() ? kDefaultModel : model;
 }
 
+bool IsClaudeMode(std::string_view mode) {
+  for (const char c : mode) {
+    if (!absl::ascii_isalpha(c)) return false;
+  }
+  return !mode.empty() && mode.size() <= 64;
+}
+
 absl::StatusOr<Command> ClaudeCommand(const Profile& profile,
                                       const Opening& opening,
                                       std::string_view new_conversation) {
@@ -65,7 +65,7 @@ absl::StatusOr<Command> ClaudeCommand(const Profile& profile,
   const std::string& mode = opening.permission_mode.empty()
                                 ? profile.permission_mode
                                 : opening.permission_mode;
-  if (!mode.empty() && !IsPermissionMode(mode)) {
+  if (!mode.empty() && !IsClaudeMode(mode)) {
     return FieldInvalid("permission_mode", "is not a word");
   }
 
@@ -106,6 +106,20 @@ std::string ClaudeInitialize(std::string_view request_id) {
 
 std::string ClaudeGetSettings(std::string_view request_id) {
   return ControlRequest(request_id, R"({"subtype":"get_settings"})");
+}
+
+std::string ClaudeGetUsage(std::string_view request_id) {
+  return ControlRequest(
+      request_id,
+      R"({"subtype":"get_usage","skip_behaviors":true,"detached":true})");
+}
+
+std::string ClaudeApplySettings(std::string_view request_id,
+                                std::string_view settings) {
+  return ControlRequest(request_id,
+                        Concat({R"({"subtype":"apply_flag_settings",)"
+                                R"("settings":)",
+                                settings, "}"}));
 }
 
 std::string ClaudeSetModel(std::string_view request_id,

@@ -17,6 +17,9 @@ namespace understudy::session {
 // The name by which Claude Code knows `model`: its own default has one.
 std::string_view ClaudeModelName(std::string_view model);
 
+// Whether `mode` can be the name of a permission mode.
+bool IsClaudeMode(std::string_view mode);
+
 // `new_conversation` is the id that a new conversation gets.
 // FIELD_INVALID if something may not stand in an argument list.
 absl::StatusOr<Command> ClaudeCommand(const Profile& profile,
@@ -25,6 +28,12 @@ absl::StatusOr<Command> ClaudeCommand(const Profile& profile,
 
 std::string ClaudeInitialize(std::string_view request_id);
 std::string ClaudeGetSettings(std::string_view request_id);
+// What it has spent, without the costly rest of the answer, and without that
+// other requests wait for it.
+std::string ClaudeGetUsage(std::string_view request_id);
+// `settings` is a JSON object.
+std::string ClaudeApplySettings(std::string_view request_id,
+                                std::string_view settings);
 std::string ClaudeSetModel(std::string_view request_id, std::string_view model);
 std::string ClaudeInterrupt(std::string_view request_id);
 

@@ -260,6 +260,23 @@ std::string FailureWord(JsonValue line) {
   return IsWord(terminal) && terminal != "completed" ? terminal : "error";
 }
 
+// The API's words for thinking that another model has signed, or that it wants
+// and does not find. Claude Code passes them on behind "API Error: 400"
+// (2.1.197 and 2.1.329; the latter repeats the request before for some of
+// them).
+bool SaysUnreadable(std::string_view text) {
+  const bool thinking =
+      Contains(text, "`thinking`") || Contains(text, "`redacted_thinking`") ||
+      Contains(text, ".thinking.") || Contains(text, "thinking block");
+  static constexpr std::array<std::string_view, 5> kWhy = {
+      "signature", "Invalid `data`", "cannot be modified", "Expected `",
+      "must start with a thinking block"};
+  return thinking &&
+         std::any_of(kWhy.begin(), kWhy.end(), [text](std::string_view why) {
+           return Contains(text, why);
+         });
+}
+
 void ReadFailure(JsonValue line, std::string_view model, TurnEnd& end) {
   std::string text = line["result"].String();
   if (text.empty()) text = Joined(line["errors"], "; ");
@@ -270,9 +287,15 @@ void ReadFailure(JsonValue line, std::string_view model, TurnEnd& end) {
   end.outcome = v1::TURN_OUTCOME_FAILED;
   const bool names_model =
       SaysModel(text) || (!model.empty() && Contains(text, model));
+  std::optional<Reason> reason;
   if (line["api_error_status"].Int() == 404 && names_model) {
-    end.error = MakeError(Reason::kModelRejected, text);
-    end.error_reason = std::string(ReasonName(Reason::kModelRejected));
+    reason = Reason::kModelRejected;
+  } else if (line["api_error_status"].Int() == 400 && SaysUnreadable(text)) {
+    reason = Reason::kConversationUnreadable;
+  }
+  if (reason.has_value()) {
+    end.error = MakeError(*reason, text);
+    end.error_reason = std::string(ReasonName(*reason));
     return;
   }
   end.error = absl::UnknownError(text);

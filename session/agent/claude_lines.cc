@@ -84,11 +84,13 @@ bool ClaudeAgent::EndTurns(const ClaudeTurns::Ended& ended, TurnEnd end,
 
 // --- Permissions ------------------------------------------------------------
 
-void ClaudeAgent::AnswerPermission(std::string_view permission_id,
-                                   const PermissionAnswer& answer) {
+std::vector<std::string> ClaudeAgent::AnswerPermission(
+    std::string_view permission_id, const PermissionAnswer& answer) {
   // None if it has become void meanwhile.
-  const auto line = permissions_.Answer(permission_id, answer);
-  if (line.has_value()) Write(*line);
+  auto answered = permissions_.Answer(permission_id, answer);
+  if (!answered.has_value()) return {};
+  Write(answered->line);
+  return std::move(answered->grants);
 }
 
 void ClaudeAgent::Withdraw(const std::string& permission_id) {
@@ -206,7 +208,8 @@ void ClaudeAgent::NoteTasks(JsonValue line) {
 }
 
 void ClaudeAgent::NoteMode(std::string_view mode) {
-  if (mode.empty() || mode == permission_mode_) return;
+  // The next process is started with it: what cannot be one is not taken.
+  if (!IsClaudeMode(mode) || mode == permission_mode_) return;
   const bool known = !permission_mode_.empty();
   permission_mode_ = mode;
   if (!known) return;
@@ -291,7 +294,10 @@ void ClaudeAgent::HandleResult(JsonValue line, std::string_view raw) {
     observer().OnEvent(std::move(event), {});
     if (witness.gone() || !EndTurns(ended, result.end, raw)) return;
   }
-  if (ended.command) EndClear(result.end);
+  if (ended.command) {
+    current_.total_cost_usd = result.end.total_cost_usd;
+    EndClear(result.end);
+  }
 }
 
 }  // namespace understudy::session

@@ -4,6 +4,7 @@
 
 #include "absl/status/statusor.h"
 #include "session/agent/claude_command.h"
+#include "session/agent/claude_grants.h"
 #include "session/base/concat.h"
 
 namespace understudy::session {
@@ -45,7 +46,8 @@ void Offer(std::string_view id, v1::PermissionOptionKind kind,
 v1::Event ClaudePermissions::Open(std::string_view id, JsonValue request) {
   const JsonValue input = request["input"];
   Request open{input.IsObject() ? std::string(input.raw()) : "{}",
-               SessionRules(request["permission_suggestions"])};
+               SessionRules(request["permission_suggestions"]),
+               ClaudeGrants(request["permission_suggestions"])};
   v1::Event event;
   v1::PermissionRequested& asked = *event.mutable_permission_requested();
   asked.set_permission_id(std::string(id));
@@ -62,11 +64,11 @@ v1::Event ClaudePermissions::Open(std::string_view id, JsonValue request) {
   return event;
 }
 
-std::optional<std::string> ClaudePermissions::Answer(
+std::optional<ClaudePermissions::Answered> ClaudePermissions::Answer(
     std::string_view id, const PermissionAnswer& answer) {
   const auto it = open_.find(id);
   if (it == open_.end()) return std::nullopt;
-  const Request asked = std::move(it->second);
+  Request asked = std::move(it->second);
   open_.erase(it);
 
   bool allow = answer.decision == v1::PERMISSION_DECISION_ALLOW;
@@ -76,17 +78,22 @@ std::optional<std::string> ClaudePermissions::Answer(
     allow = remember || answer.option_id == kAllow;
   }
   if (!allow) {
-    return ClaudeDeny(
-        id, answer.message.empty() ? "The user denied this." : answer.message);
+    return Answered{
+        ClaudeDeny(id, answer.message.empty() ? "The user denied this."
+                                              : answer.message),
+        {}};
   }
   absl::StatusOr<std::string> input = asked.input;
   if (!answer.updated_input_json.empty()) {
     input = CompactJson(answer.updated_input_json);
   }
   if (!input.ok() || input->front() != '{') {
-    return ClaudeDeny(id, "The changed input is not a JSON object.");
+    return Answered{ClaudeDeny(id, "The changed input is not a JSON object."),
+                    {}};
   }
-  return ClaudeAllow(id, *input, remember ? asked.rules : std::string());
+  if (!remember) return Answered{ClaudeAllow(id, *input, ""), {}};
+  return Answered{ClaudeAllow(id, *input, asked.rules),
+                  std::move(asked.grants)};
 }
 
 bool ClaudePermissions::Withdraw(std::string_view id) {

@@ -21,9 +21,13 @@ class ClaudePermissions {
   // A `can_use_tool` request, now open, as an event.
   v1::Event Open(std::string_view id, JsonValue request);
 
-  // Closes a request. The line to write; nothing if it is not open.
-  std::optional<std::string> Answer(std::string_view id,
-                                    const PermissionAnswer& answer);
+  struct Answered {
+    std::string line;                 // to write
+    std::vector<std::string> grants;  // for the rest of the session
+  };
+  // Closes a request; nothing if it is not open.
+  std::optional<Answered> Answer(std::string_view id,
+                                 const PermissionAnswer& answer);
 
   // Closes a request that has become void. False if it was not open.
   bool Withdraw(std::string_view id);
@@ -35,6 +39,7 @@ class ClaudePermissions {
   struct Request {
     std::string input;  // what the tool is called with: a JSON object
     std::string rules;  // to be remembered with ALLOW_ALWAYS; "": there is none
+    std::vector<std::string> grants;  // the same for a later process
   };
 
   std::map<std::string, Request, std::less<>> open_;

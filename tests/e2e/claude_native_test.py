@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The main job on the newest supported Claude Code CLI, in full.
+"""The main job on the real Claude Code CLI, changed in place.
 
     UNDERSTUDY_BUILD=<build folder> tests/e2e/claude_native_test.py [TEST...]
 """
@@ -13,10 +13,11 @@ from support import (ALLOW, DEFAULT_MODEL, KNOWN, OTHER_MODEL, QUESTION,
                      SECRET, UNKNOWN, UNKNOWN_MODEL, AgentTest)
 
 
-class ClaudeNativeTest(AgentTest):
-    """What needs an agent that changes its model in place, and says so."""
+class MainJob:
+    """What every version does in its running process."""
 
-    version = '2.1.329'
+    # Whether it tells which model it is on after a change.
+    verifies = True
 
     def test_c3_c7_a_switch_is_native_and_carries_the_conversation(self):
         client = self.serve()
@@ -26,7 +27,7 @@ class ClaudeNativeTest(AgentTest):
         pids = self.agent_pids()
         answer = client.switch(session, OTHER_MODEL)
         self.assertTrue(answer.changed)
-        self.assertTrue(answer.verified)
+        self.assertEqual(self.verifies, answer.verified)
         self.assertEqual('NATIVE', route(answer))
         self.assertEqual((session, 'claude', DEFAULT_MODEL, OTHER_MODEL),
                          (answer.session_id, answer.agent,
@@ -42,7 +43,7 @@ class ClaudeNativeTest(AgentTest):
         changed = events.wait_for('model_changed')
         self.assertEqual(answer.sequence, changed.sequence)
         self.assertEqual('NATIVE', route(changed.model_changed))
-        self.assertTrue(changed.model_changed.verified)
+        self.assertEqual(self.verifies, changed.model_changed.verified)
         self.assertEqual('CAUSE_CLIENT',
                          event.Cause.Name(changed.model_changed.cause))
 
@@ -104,27 +105,6 @@ class ClaudeNativeTest(AgentTest):
         self.assertEqual(KNOWN, client.send(session, QUESTION).text)
         self.assertEqual(DEFAULT_MODEL, self.api.turns[-1].model)
 
-    def test_a_rejected_model_leaves_the_session_on_the_old_one(self):
-        client = self.serve()
-        session = self.session()
-        client.send(session, SECRET)
-        before = client.get(session)
-        with self.fails('INVALID_ARGUMENT', 'MODEL_REJECTED') as failed:
-            client.switch(session, UNKNOWN_MODEL)
-        self.assertIn(f"Model '{UNKNOWN_MODEL}' not found",
-                      failed.failure.message)
-        after = client.get(session)
-        self.assertEqual((before.model, before.model_override),
-                         (after.model, after.model_override))
-        self.assertEqual(KNOWN, client.send(session, QUESTION).text)
-        self.assertEqual(DEFAULT_MODEL, self.api.turns[-1].model)
-        events = client.watch(session)
-        told = events.wait_for('transition_failed').transition_failed
-        self.assertEqual('MODEL_REJECTED', told.reason)
-        events.wait_for_sequence(client.get(session).newest_sequence)
-        self.assertEqual([], events.of('model_changed'))
-        self.check_log(events)
-
     def test_a_model_on_a_message_is_the_model_of_that_message(self):
         client = self.serve()
         session = self.session()
@@ -139,51 +119,6 @@ class ClaudeNativeTest(AgentTest):
         self.assertLess(changed.sequence, started.sequence)
         self.assertEqual(OTHER_MODEL, started.turn_started.model)
         events.wait_for('turn_completed', answer.turn_id)
-        self.check_log(events)
-
-    def test_a_rejected_model_on_a_message_accepts_nothing(self):
-        client = self.serve()
-        session = self.session()
-        client.send(session, SECRET)
-        with self.fails('INVALID_ARGUMENT', 'MODEL_REJECTED'):
-            client.send(session, 'never to be seen', model=UNKNOWN_MODEL)
-        self.assertEqual(KNOWN, client.send(session, QUESTION).text)
-        self.assertFalse(self.api.turns[-1].mentions('never to be seen'))
-        events = client.watch(session)
-        events.wait_for_sequence(client.get(session).newest_sequence)
-        self.assertEqual(
-            [SECRET, QUESTION],
-            [e.message_accepted.text for e in events.of('message_accepted')])
-
-    def test_a_switch_waits_for_the_running_turn(self):
-        client = self.serve()
-        session = self.session()
-        events = client.watch(session)
-        gate = self.api.hold('slowly')
-        call = client.send_in_background(session, 'slowly please')
-        gate.wait_until_reached()
-        with self.fails('FAILED_PRECONDITION', 'TURN_RUNNING'):
-            client.switch(session, OTHER_MODEL,
-                          turn_policy='TURN_POLICY_FAIL')
-        stream = client.attach()
-        switch = stream.command(switch_model=control.SwitchModelRequest(
-            session_id=session, model=OTHER_MODEL))
-        # Commands of a stream take effect in order: once this is answered,
-        # the switch waits in the queue before it.
-        last = stream.command(send_message=control.SendMessageRequest(
-            session_id=session, text='after the switch'))
-        stream.result(last)
-        self.assertEqual([], events.of('model_changed'))
-        gate.release()
-        first = call.result()
-        self.assertEqual(OTHER_MODEL, stream.result(switch).model)
-        changed = events.wait_for('model_changed')
-        second = events.wait_for('turn_completed', after=changed.sequence)
-        self.assertEqual(
-            f'model={OTHER_MODEL}', second.turn_completed.text.split()[0])
-        self.assertLess(
-            events.wait_for('turn_completed', first.turn_id).sequence,
-            changed.sequence)
         self.check_log(events)
 
     def test_clear_is_native_and_keeps_the_process(self):
@@ -240,6 +175,83 @@ class ClaudeNativeTest(AgentTest):
         changed = events.wait_for('model_changed')
         self.assertLess(resumed.sequence, changed.sequence)
         self.assertEqual(changed.sequence, answer.sequence)
+
+
+class ClaudeNative2_1_197Test(MainJob, AgentTest):
+    version = '2.1.197'
+    verifies = False
+
+
+class ClaudeNativeTest(MainJob, AgentTest):
+    """The newest supported version, in full."""
+
+    version = '2.1.329'
+
+    def test_a_rejected_model_leaves_the_session_on_the_old_one(self):
+        client = self.serve()
+        session = self.session()
+        client.send(session, SECRET)
+        before = client.get(session)
+        with self.fails('INVALID_ARGUMENT', 'MODEL_REJECTED') as failed:
+            client.switch(session, UNKNOWN_MODEL)
+        self.assertIn(f"Model '{UNKNOWN_MODEL}' not found",
+                      failed.failure.message)
+        after = client.get(session)
+        self.assertEqual((before.model, before.model_override),
+                         (after.model, after.model_override))
+        self.assertEqual(KNOWN, client.send(session, QUESTION).text)
+        self.assertEqual(DEFAULT_MODEL, self.api.turns[-1].model)
+        events = client.watch(session)
+        told = events.wait_for('transition_failed').transition_failed
+        self.assertEqual('MODEL_REJECTED', told.reason)
+        events.wait_for_sequence(client.get(session).newest_sequence)
+        self.assertEqual([], events.of('model_changed'))
+        self.check_log(events)
+
+    def test_a_rejected_model_on_a_message_accepts_nothing(self):
+        client = self.serve()
+        session = self.session()
+        client.send(session, SECRET)
+        with self.fails('INVALID_ARGUMENT', 'MODEL_REJECTED'):
+            client.send(session, 'never to be seen', model=UNKNOWN_MODEL)
+        self.assertEqual(KNOWN, client.send(session, QUESTION).text)
+        self.assertFalse(self.api.turns[-1].mentions('never to be seen'))
+        events = client.watch(session)
+        events.wait_for_sequence(client.get(session).newest_sequence)
+        self.assertEqual(
+            [SECRET, QUESTION],
+            [e.message_accepted.text for e in events.of('message_accepted')])
+
+    def test_a_switch_waits_for_the_running_turn(self):
+        client = self.serve()
+        session = self.session()
+        events = client.watch(session)
+        gate = self.api.hold('slowly')
+        call = client.send_in_background(session, 'slowly please')
+        gate.wait_until_reached()
+        with self.fails('FAILED_PRECONDITION', 'TURN_RUNNING'):
+            client.switch(session, OTHER_MODEL,
+                          turn_policy='TURN_POLICY_FAIL')
+        stream = client.attach()
+        switch = stream.command(switch_model=control.SwitchModelRequest(
+            session_id=session, model=OTHER_MODEL))
+        # Commands of a stream take effect in order: once this is answered,
+        # the switch waits in the queue before it.
+        last = stream.command(send_message=control.SendMessageRequest(
+            session_id=session, text='after the switch'))
+        stream.result(last)
+        self.assertEqual([], events.of('model_changed'))
+        gate.release()
+        first = call.result()
+        self.assertEqual(OTHER_MODEL, stream.result(switch).model)
+        changed = events.wait_for('model_changed')
+        second = events.wait_for('turn_completed', after=changed.sequence)
+        self.assertEqual(
+            f'model={OTHER_MODEL}', second.turn_completed.text.split()[0])
+        self.assertLess(
+            events.wait_for('turn_completed', first.turn_id).sequence,
+            changed.sequence)
+        self.check_log(events)
 
     def test_a_conversation_belongs_to_one_session(self):
         client = self.serve()

@@ -14,7 +14,7 @@ import unittest
 import processes
 from client import outcome, route
 from protos import event
-from support import (ALLOW, DEFAULT_MODEL, KNOWN, NEVER, OTHER_MODEL, QUESTION,
+from support import (ALLOW, GONE, SOON, DEFAULT_MODEL, KNOWN, NEVER, OTHER_MODEL, QUESTION,
                      SECRET, UNKNOWN, UNKNOWN_MODEL, AgentTest)
 
 NO_SUCH_CONVERSATION = '00000000-0000-4000-8000-000000000000'
@@ -299,7 +299,7 @@ class EveryVersion:
         self.assertLessEqual(set(tool_pids()),
                              {p.pid for p in self.server.processes()})
         self.server.kill()
-        self.assertEqual([], [str(p) for p in self.server.leftovers()])
+        self.assertEqual([], [str(p) for p in self.server.leftovers(GONE)])
 
         client = self.restart()
         events = client.watch(session)
@@ -323,8 +323,39 @@ class EveryVersion:
         pids = tool_pids()
         os.kill(self.agent_pids()[0], 9)
         client.watch(session).wait_for('turn_completed', turn)
-        for pid in pids:
-            self.assertTrue(processes.wait_for_end(pid, 20))
+        self.assert_gone(pids)
+
+    def test_a_server_that_stops_while_a_tool_runs_leaves_no_process(self):
+        tool_pids = self.stubborn_tool('run it')
+        client = self.serve(drain_timeout=SOON, permission_policy=ALLOW)
+        session = self.session()
+        client.start(session, 'run it')
+        self.assertLessEqual(set(tool_pids()),
+                             {p.pid for p in self.server.processes()})
+        self.server.stop()
+        self.assertEqual([], [str(p) for p in self.server.leftovers(GONE)])
+
+    def test_a_session_deleted_while_a_tool_runs_leaves_no_process(self):
+        tool_pids = self.stubborn_tool('run it')
+        client = self.serve(permission_policy=ALLOW)
+        session = self.session()
+        client.start(session, 'run it')
+        pids = tool_pids() + self.agent_pids()
+        client.delete(session)
+        self.assert_gone(pids)
+
+    def test_an_agent_that_is_parked_takes_its_background_tools_along(self):
+        pids = self.fifo('pids')
+        self.api.use_bash('in the background',
+                          f'echo $$ > {pids.path}; exec sleep 1000',
+                          background=True)
+        client = self.serve(max_slots=1, permission_policy=ALLOW)
+        first, second = self.session(), self.session()
+        client.send(first, 'in the background')
+        gone = [int(line) for line in pids.read_lines(1)] + self.agent_pids()
+        # The other session needs the only slot.
+        self.assertEqual('SUCCEEDED', outcome(client.send(second, 'hello')))
+        self.assert_gone(gone)
 
     def test_a_stopped_server_resumes_where_it_was(self):
         client = self.serve()
@@ -361,6 +392,10 @@ class Claude2_1_197Test(EveryVersion, AgentTest):
         answer = client.send(session, 'does this work?')
         self.assertEqual('MODEL_REJECTED', answer.error.reason)
         self.assertEqual(KNOWN, client.send(session, QUESTION).text)
+        self.assertEqual(DEFAULT_MODEL, self.api.turns[-1].model)
+        record = client.get(session)
+        self.assertEqual(('', DEFAULT_MODEL),
+                         (record.model_override, record.model))
 
 
 if __name__ == '__main__':

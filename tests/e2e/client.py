@@ -94,6 +94,12 @@ class Client:
         return self.call(self.control.GetSession,
                          control.GetSessionRequest(session_id=session_id))
 
+    def delete(self, session_id):
+        return self.call(self.control.DeleteSession,
+                         control.DeleteSessionRequest(
+                             session_id=session_id,
+                             request_id=str(uuid.uuid4())))
+
     def conversations(self, session_id):
         return self.call(self.control.ListConversations,
                          control.ListConversationsRequest(

@@ -127,6 +127,7 @@ class _Instruction:
     text: str = ''
     gate: Gate = None
     bash: dict = None
+    every_turn: bool = False
     thought: str = ''
     status: int = 0
     message: str = ''
@@ -140,6 +141,7 @@ class MessagesApi:
         self._requests = []
         self._instructions = []
         self._unknown_models = set(UNKNOWN_MODELS)
+        self._refused_models = {}  # model -> why
         self._numbers = itertools.count(1)
         api = self
 
@@ -180,15 +182,23 @@ class MessagesApi:
         self._instruct(_Instruction(words, text=text, gate=gate))
         return gate
 
-    def use_bash(self, words, command, background=False):
-        """Calls Bash, once, then answers with what the tool said."""
+    def use_bash(self, words, command, background=False, every_turn=False):
+        """Calls Bash, then answers with what the tool said.
+
+        Once in a conversation, or once in every turn.
+        """
         bash = {'command': command, 'description': 'asked for by the test'}
         if background:
             bash['run_in_background'] = True
-        self._instruct(_Instruction(words, bash=bash))
+        self._instruct(_Instruction(words, bash=bash, every_turn=every_turn))
 
     def fail(self, words, status, message='made to fail'):
         self._instruct(_Instruction(words, status=status, message=message))
+
+    def refuse_model(self, model, message):
+        """From now on no turn of this model is answered (HTTP 400)."""
+        with self._changed:
+            self._refused_models[model] = message
 
     def forget_model(self, model):
         """From now on this model is unknown."""
@@ -250,10 +260,13 @@ class MessagesApi:
         if request.model in self._unknown_models:
             return _Instruction('', status=404,
                                 message=f'model: {request.model}')
+        if request.model in self._refused_models and not request.is_probe:
+            return _Instruction('', status=400,
+                                message=self._refused_models[request.model])
         last = request.last_text
         for instruction in self._instructions:
-            if instruction.words in last and not (
-                    instruction.bash and request.has_used(instruction.bash)):
+            if instruction.words in last and not _is_used(instruction,
+                                                          request):
                 return instruction
         if request.tool_results:
             return _Instruction('', text='the tool said: ' +
@@ -265,6 +278,15 @@ class MessagesApi:
                                 if found else 'I know no secret number.')
         return _Instruction('', text=f'model={request.model} '
                             f'turns={len(request.messages)} last={last}')
+
+
+def _is_used(instruction, request):
+    """Whether a tool that is to be called has been called already."""
+    if not instruction.bash:
+        return False
+    if instruction.every_turn:
+        return bool(request.tool_results)
+    return request.has_used(instruction.bash)
 
 
 def _texts(message):

@@ -13,6 +13,9 @@ import tempfile
 import time
 import unittest
 
+from google.protobuf import duration_pb2
+
+import processes
 from install_agents import install_claude
 from messages_api import MessagesApi
 from client import Failure, kind
@@ -22,6 +25,12 @@ from server import Server
 DEFAULT_MODEL = 'claude-sonnet-5-5'
 OTHER_MODEL = 'claude-haiku-5-5'
 UNKNOWN_MODEL = 'claude-bogus-9'
+
+# Seconds within which nothing is left of what has ended.
+GONE = 1
+
+# A time-out that has nothing to wait for.
+SOON = duration_pb2.Duration(nanos=100_000_000)
 
 # Names of configuration values.
 NEVER = 'NATIVE_SWITCH_NEVER'
@@ -122,9 +131,11 @@ class AgentTest(unittest.TestCase):
                   file=sys.stderr)
         return super().doCleanups()
 
-    def serve(self, max_slots=0, **profile_fields):
+    def serve(self, max_slots=0, drain_timeout=None, **profile_fields):
         """Starts a server with one profile; returns a client of it."""
         options = {'max_slots': max_slots} if max_slots else {}
+        if drain_timeout is not None:
+            options['drain_timeout'] = drain_timeout
         self.server = Server(self.folder, [claude_profile(
             'claude', self.program, self.folder, self.api.url,
             **profile_fields)], **options)
@@ -169,6 +180,13 @@ class AgentTest(unittest.TestCase):
         """The agents that are alive: the CLI itself, not what it started."""
         return [p.pid for p in self.server.processes()
                 if p.arguments and p.arguments[0] == self.program]
+
+    def assert_gone(self, pids):
+        """None of these processes is left, or outlives the next moment."""
+        deadline = time.monotonic() + GONE
+        for pid in pids:
+            self.assertTrue(processes.wait_for_end(
+                pid, deadline - time.monotonic()), f'{pid} lives on')
 
     def fails(self, code, reason):
         return _Fails(self, code, reason)

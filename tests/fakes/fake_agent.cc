@@ -48,6 +48,7 @@ const AgentKind kFake = {.name = "fake",
                          .make = &MakeFake};
 
 constexpr int kDeltas = 3;
+constexpr char kTool[] = "Bash";
 
 }  // namespace
 
@@ -72,7 +73,8 @@ FakeAgent::FakeAgent(FakeWorld& world, const Profile& profile,
       profile_(profile),
       opening_(opening),
       observer_(observer),
-      pid_(++world.next_pid_) {
+      pid_(++world.next_pid_),
+      granted_(opening.grants.begin(), opening.grants.end()) {
   state_.model = opening.model.empty() ? world.default_model : opening.model;
   state_.verified = world.verifies;
   state_.conversation =
@@ -147,6 +149,8 @@ void FakeAgent::Start(Done ready) {
         return;
       }
       context_ = it->second;
+      cost_ = world_.costs[opening_.conversation];
+      state_.total_cost_usd = cost_;
     }
     std::move(std::exchange(pending_, {}).front())(absl::OkStatus());
   };
@@ -221,11 +225,15 @@ void FakeAgent::Work(int deltas) {
           Crash();
           return;
         }
+        if (granted_.contains(kTool)) {
+          Later(absl::ZeroDuration(), [this] { EndTurn(); });
+          return;
+        }
         permission_ = NewUuid();
         v1::Event event;
         v1::PermissionRequested& ask = *event.mutable_permission_requested();
         ask.set_permission_id(permission_);
-        ask.set_tool_name("Bash");
+        ask.set_tool_name(kTool);
         ask.set_input_json("{}");
         observer_->OnEvent(std::move(event), "{}");
         observer_->OnQuiet();
@@ -238,6 +246,13 @@ void FakeAgent::EndTurn() {
                 .outcome = v1::TURN_OUTCOME_FAILED,
                 .error = MakeError(Reason::kModelRejected,
                                    absl::StrCat("no model ", state_.model))});
+    return;
+  }
+  if (world_.blind_models.contains(state_.model) && context_.size() > 1) {
+    FinishTurn({.turn_id = turn_id_,
+                .outcome = v1::TURN_OUTCOME_FAILED,
+                .error = MakeError(Reason::kConversationUnreadable,
+                                   "Invalid `signature`")});
     return;
   }
   v1::Event event;
@@ -357,14 +372,21 @@ void FakeAgent::Make(const Change& change) {
                    ? std::vector<std::string>()
                    : world_.transcripts[state_.conversation];
     cost_ = 0;
+    state_.total_cost_usd = cost_;
   }
 }
 
-void FakeAgent::AnswerPermission(std::string_view permission_id,
-                                 const PermissionAnswer&) {
-  if (permission_ != permission_id) return;
+std::vector<std::string> FakeAgent::AnswerPermission(
+    std::string_view permission_id, const PermissionAnswer& answer) {
+  if (permission_ != permission_id) return {};
   permission_.clear();
   Later(absl::ZeroDuration(), [this] { EndTurn(); });
+  if (answer.decision != v1::PERMISSION_DECISION_ALLOW ||
+      answer.scope != v1::PERMISSION_SCOPE_SESSION) {
+    return {};
+  }
+  granted_.insert(kTool);
+  return {kTool};
 }
 
 void FakeAgent::Stop(absl::Duration grace) {
@@ -376,6 +398,7 @@ void FakeAgent::Stop(absl::Duration grace) {
                                    ? 2 * grace
                                    : std::min(fate.delay, 2 * grace);
   stop_ = world_.loop_.RunAfter(delay, [this] {
+    world_.costs[state_.conversation] = cost_;
     Lose(MakeError(Reason::kAgentLost, "stopped"),
          {.cause = ExitStatus::Cause::kStopped});
   });
@@ -423,6 +446,14 @@ void FakeAgent::ChangeConversation(const std::string& conversation) {
 }
 
 void FakeAgent::Say(v1::Event event) {
+  observer_->OnEvent(std::move(event), "{}");
+  observer_->OnQuiet();
+}
+
+void FakeAgent::ChangeMode(const std::string& mode) {
+  v1::Event event;
+  event.mutable_notice()->set_kind(v1::NOTICE_KIND_MODE);
+  event.mutable_notice()->set_message(mode);
   observer_->OnEvent(std::move(event), "{}");
   observer_->OnQuiet();
 }

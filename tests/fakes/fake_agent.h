@@ -88,11 +88,15 @@ class FakeWorld {
   std::set<std::string> bad_models;   // refused natively, fail a turn otherwise
   std::set<std::string> gone_models;  // no process starts on them
   bool verifies = true;               // names its model after a change
+  std::set<std::string> blind_models;  // cannot read what others have written
 
   // What the agents' files are said to hold: by working directory, and the ids
   // of those of other directories.
   std::map<std::string, std::vector<LocalConversation>> local;
   std::set<std::string> elsewhere;
+  // What conversations have cost, as agents that ended gently have written it
+  // down; who resumes one counts on from there.
+  std::map<std::string, double> costs;
 
   // What the test may look at.
   std::map<std::string, std::vector<std::string>> transcripts;
@@ -120,8 +124,8 @@ class FakeAgent final : public Agent {
   v1::Delivered delivered() const override { return delivered_; }
   void Interrupt() override;
   void Apply(const Change& change, Done done) override;
-  void AnswerPermission(std::string_view permission_id,
-                        const PermissionAnswer& answer) override;
+  std::vector<std::string> AnswerPermission(
+      std::string_view permission_id, const PermissionAnswer& answer) override;
   void Stop(absl::Duration grace) override;
   const Capabilities& capabilities() const override {
     return world_.capabilities;
@@ -141,6 +145,7 @@ class FakeAgent final : public Agent {
   void Say(v1::Event event);
   void ChangeModel(const std::string& model);
   void ChangeConversation(const std::string& conversation);
+  void ChangeMode(const std::string& mode);
   void set_background(bool background) { background_ = background; }
   // Ends the turn that waits for an answer, or is held by kSilent.
   void FinishTurn(TurnEnd end);
@@ -178,6 +183,7 @@ class FakeAgent final : public Agent {
   bool lost_ = false;
   bool stopping_ = false;
   double cost_ = 0;
+  std::set<std::string> granted_;
   std::vector<Done> pending_;
   // One thing at a time, beside a stop.
   std::unique_ptr<EventLoop::Handle> step_;

@@ -51,6 +51,8 @@ const Expected kExpected[] = {
      absl::StatusCode::kFailedPrecondition},
     {Reason::kConversationInUse, "CONVERSATION_IN_USE",
      absl::StatusCode::kFailedPrecondition},
+    {Reason::kConversationUnreadable, "CONVERSATION_UNREADABLE",
+     absl::StatusCode::kFailedPrecondition},
     {Reason::kAgentStartFailed, "AGENT_START_FAILED",
      absl::StatusCode::kFailedPrecondition},
     {Reason::kCapabilityMissing, "CAPABILITY_MISSING",

@@ -1,5 +1,7 @@
 #include "session/cost_ledger.h"
 
+#include <optional>
+
 #include "gtest/gtest.h"
 
 namespace understudy::session {
@@ -19,11 +21,26 @@ TEST(CostLedgerTest, ATotalThatFallsHasStartedAgain) {
   EXPECT_DOUBLE_EQ(ledger.Spent(0.5), 0.25);
 }
 
-TEST(CostLedgerTest, AnotherProcessStartsFromNothingEvenIfItsTotalIsHigher) {
+TEST(CostLedgerTest, AnotherProcessMayStartFromNothingWithAHigherTotal) {
   CostLedger ledger;
   ledger.Spent(2);
-  ledger.Reset();
+  ledger.Reset(0);
   EXPECT_DOUBLE_EQ(ledger.Spent(3), 3);
+}
+
+TEST(CostLedgerTest, E8_AnotherProcessMayCountOnFromWhatWasSpentBefore) {
+  CostLedger ledger;
+  ledger.Spent(2);
+  ledger.Reset(2);
+  EXPECT_DOUBLE_EQ(ledger.Spent(2.25), 0.25);
+}
+
+TEST(CostLedgerTest, WhatWasSpentBeforeAnUnknownStartIsNotCountedTwice) {
+  CostLedger ledger;
+  ledger.Spent(2);
+  ledger.Reset(std::nullopt);
+  EXPECT_DOUBLE_EQ(ledger.Spent(2.25), 0);
+  EXPECT_DOUBLE_EQ(ledger.Spent(2.5), 0.25);
 }
 
 }  // namespace

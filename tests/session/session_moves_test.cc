@@ -119,6 +119,24 @@ TEST_F(SessionMovesTest, A2_ANativeSwitchThatWedgesEndsWithinItsBound) {
   EXPECT_EQ(moved->model, "model-b");
 }
 
+TEST_F(SessionMovesTest, A22_AnAgentThatWedgedInASwitchIsReplacedAndGone) {
+  const std::string s = engine.Create();
+  engine.Send(s, "one");
+  const pid_t wedged = Pid(s);
+  Let(FakeStep::kModel, FakeFate::Kind::kSilent);
+  const Pending<MoveResult> moved = engine.Switch(s, "model-b");
+  const Pending<SendResult> sent = engine.SendAndWait(s, "two");
+  EXPECT_FALSE(sent.done());
+  engine.loop.Advance(Engine::FakeProfile().switch_timeout);
+  ASSERT_TRUE(moved.status().ok()) << moved.status();
+  EXPECT_EQ(moved->route, v1::ROUTE_RESTART);
+  EXPECT_EQ(engine.world.live(wedged), nullptr);
+  EXPECT_EQ(engine.Last(s, "agent_exited").agent_exited().pid(), wedged);
+  ASSERT_TRUE(sent.status().ok()) << sent.status();
+  EXPECT_EQ(engine.world.deliveries.back().model, "model-b");
+  EXPECT_EQ(engine.world.deliveries.back().messages_before, 1u);
+}
+
 TEST_F(SessionMovesTest, A3_AWedgedSessionDelaysNoOther) {
   const std::string wedged = engine.Create();
   const std::string other = engine.Create();

@@ -144,12 +144,14 @@ Pending<InterruptResult> Engine::Interrupt(const std::string& session,
 
 Pending<bool> Engine::Resolve(const std::string& session,
                               std::string permission_id,
-                              v1::PermissionDecision decision) {
+                              v1::PermissionDecision decision,
+                              v1::PermissionScope scope) {
   Pending<bool> resolved;
   PermissionParams params;
   params.session_id = session;
   params.permission_id = std::move(permission_id);
   params.answer.decision = decision;
+  params.answer.scope = scope;
   manager->ResolvePermission({}, std::move(params), resolved.reply());
   Run();
   return resolved;

@@ -76,7 +76,8 @@ class Engine {
   Pending<InterruptResult> Interrupt(const std::string& session,
                                      std::string turn_id = {});
   Pending<bool> Resolve(const std::string& session, std::string permission_id,
-                        v1::PermissionDecision decision);
+                        v1::PermissionDecision decision,
+                        v1::PermissionScope scope = v1::PERMISSION_SCOPE_ONCE);
   Pending<bool> Delete(const std::string& session);
   SessionInfo Info(const std::string& session);
   Pending<std::vector<ConversationRow>> Conversations(

@@ -212,12 +212,17 @@ StreamJson::Reply StreamJson::OtherRequest(const std::string& subtype,
                          {"applied", {{"model", c_.model}}}}};
   }
   if (subtype == "apply_flag_settings") {
-    const Json& model = Get(Get(request, "settings"), "model");
+    const Json& settings = Get(request, "settings");
+    AllowRules(Get(Get(settings, "permissions"), "allow"));
+    const Json& model = Get(settings, "model");
     if (!model.is_null()) {
       Reply reply = SetModel(model, {});
       if (!reply.error.empty()) return reply;
     }
     return {};
+  }
+  if (subtype == "get_usage") {
+    return {.response = {{"session", {{"total_cost_usd", TotalCost(c_)}}}}};
   }
   if (subtype == "mcp_status") {
     return {.response = {{"mcpServers", Json::array()}}};
@@ -232,6 +237,20 @@ StreamJson::Reply StreamJson::OtherRequest(const std::string& subtype,
   }
   return {.error = "Unsupported control request subtype: " + subtype,
           .error_code = "unsupported_request"};
+}
+
+// Rules of the settings, where parentheses inside a rule have a backslash.
+void StreamJson::AllowRules(const Json& rules) {
+  for (const Json& rule : rules) {
+    if (!rule.is_string()) continue;
+    std::string plain;
+    const std::string text = rule.get<std::string>();
+    for (size_t i = 0; i < text.size(); ++i) {
+      if (text[i] == '\\' && i + 1 < text.size()) ++i;
+      plain.push_back(text[i]);
+    }
+    c_.allowed_tools.insert(std::move(plain));
+  }
 }
 
 // A running turn is aborted, and its result written.

@@ -48,7 +48,8 @@ struct Conversation {
   std::string cwd;
   std::string model;
   std::string permission_mode;
-  std::set<std::string> allowed_tools = {};  // "always", for this process
+  // "Always", for this process; what is between the parentheses as it is.
+  std::set<std::string> allowed_tools = {};
   std::vector<BackgroundTask> tasks = {};
   // By model, since the last /clear.
   std::map<std::string, TokenUsage> usage = {};

@@ -59,12 +59,6 @@ Json ModelUsage(const Conversation& c) {
   return all;
 }
 
-double TotalCost(const Conversation& c) {
-  double cost = 0;
-  for (const auto& [model, usage] : c.usage) cost += usage.cost;
-  return cost;
-}
-
 Json Usage(const TokenUsage& tokens) {
   Json usage = Json::parse(kUsage);
   usage["input_tokens"] = tokens.input;
@@ -88,6 +82,12 @@ void Finish(Json& frame, const Conversation& c) {
 }
 
 }  // namespace
+
+double TotalCost(const Conversation& c) {
+  double cost = 0;
+  for (const auto& [model, usage] : c.usage) cost += usage.cost;
+  return cost;
+}
 
 Json ModelList(const Conversation& c) {
   Json list = Json::array();
@@ -314,6 +314,8 @@ Json CostState(const Conversation& c) {
 }
 
 void RestoreCost(Conversation& c) {
+  // Old versions start at nothing.
+  if (c.options.legacy) return;
   for (const auto& [model, used] :
        Get(c.transcript.cost_state(), "modelUsage").items()) {
     const Json& cost = Get(used, "costUSD");

@@ -62,6 +62,7 @@ Json ResultFrame(const Conversation& c, const TurnResult& result,
 // The only line of a process that cannot resume.
 Json NoConversationFrame(std::string_view session_id, std::string_view error);
 Json BackgroundTasksFrame(const Conversation& c);
+double TotalCost(const Conversation& c);
 Json CostState(const Conversation& c);
 // What an earlier process of the conversation left as its CostState.
 void RestoreCost(Conversation& c);

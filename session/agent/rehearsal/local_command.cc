@@ -83,7 +83,8 @@ void Turn::Clear() {
   c_.transcript.Close(CostState(c_));
   c_.transcript = Transcript::New(c_.cwd, NewUuid(), c_.options.version());
   c_.transcript.AppendLocalCommand("clear");
-  c_.usage.clear();
+  // Old versions count on.
+  if (!c_.options.legacy) c_.usage.clear();
   c_.log.set_session_id(c_.session_id());
   c_.log.Write({{"event", "clear"}, {"previous_session_id", previous}});
   c_.Write(InitFrame(c_, c_.model, uuids_));

@@ -158,6 +158,13 @@ void DefineOwnOptions(CLI::App& app, Options& options, Raw& raw) {
       ->group(group)
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--blind-model", options.blind_models,
+                 "A model that cannot read what another one has answered: the "
+                 "turn fails as for a signature that is not its own; "
+                 "repeatable")
+      ->group(group)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("--fault", raw.faults, "What goes wrong, see FAULTS")
       ->group(group)
       ->expected(1)

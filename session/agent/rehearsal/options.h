@@ -29,6 +29,7 @@ struct Options {
   std::string log;
   std::vector<std::string> models;
   std::vector<std::string> bad_models;
+  std::vector<std::string> blind_models;
   std::vector<Fault> faults;
   int64_t deltas = 0;
   int delta_bytes = 8;

@@ -65,6 +65,7 @@ class StreamJson final : public Loop::Handler, private Turn::Host {
   Reply Interrupt(const Json& request);
   Reply StopTask(const Json& request);
   Reply CancelMessage(const Json& request);
+  void AllowRules(const Json& rules);
   Reply OtherRequest(const std::string& subtype, const Json& request);
   void EndSession();
 

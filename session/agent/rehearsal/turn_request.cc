@@ -138,6 +138,14 @@ void Turn::BeginRequest() {
             request_model_.c_str());
     return FailFinally(404, NoSuchModel(request_model_));
   }
+  const std::string& author = c_.transcript.last_model();
+  const std::vector<std::string>& blind = c_.options.blind_models;
+  if (!author.empty() && author != request_model_ &&
+      std::find(blind.begin(), blind.end(), request_model_) != blind.end()) {
+    return FailFinally(400,
+                       "API Error: 400 messages.1.content.0: Invalid "
+                       "`signature` in `thinking` block");
+  }
   Event({{"type", "message_start"},
          {"message", AssistantMessage(message_id_, request_model_,
                                       Json::array(), input_tokens_)}});

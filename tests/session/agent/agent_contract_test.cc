@@ -38,6 +38,7 @@ using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using ::testing::Optional;
 using ::testing::StartsWith;
 
 // A way in which the rehearsal agent speaks a kind's protocol.
@@ -377,6 +378,56 @@ TEST_P(AgentContractTest, APermissionForTheSessionIsAskedForOnce) {
   owner_.Take();
   EXPECT_EQ(Turn(tool).outcome, v1::TURN_OUTCOME_SUCCEEDED);
   EXPECT_THAT(owner_.log, Not(Contains(StartsWith("permission "))));
+}
+
+TEST_P(AgentContractTest, D12_APermissionForTheSessionHoldsInALaterProcess) {
+  ASSERT_THAT(Start(), IsOk());
+  const std::string tool = R"json(!tool Bash {"command":"touch (x)"})json";
+  const std::string id = Send(tool);
+  ASSERT_TRUE(RunUntilLogged("permission "));
+  opening_.grants =
+      agent().AnswerPermission(owner_.permission.permission_id(),
+                               {.decision = v1::PERMISSION_DECISION_ALLOW,
+                                .scope = v1::PERMISSION_SCOPE_SESSION});
+  EXPECT_THAT(opening_.grants, Not(IsEmpty()));
+  EndOf(id);
+  opening_.conversation = agent().current().conversation;
+  for (const char* conversation : {opening_.conversation.c_str(), ""}) {
+    opening_.conversation = conversation;
+    ASSERT_THAT(Start(), IsOk());
+    EXPECT_EQ(Turn(tool).outcome, v1::TURN_OUTCOME_SUCCEEDED);
+    EXPECT_THAT(owner_.log, Not(Contains(StartsWith("permission "))));
+  }
+}
+
+TEST_P(AgentContractTest, E8_ALaterProcessTellsWhereItsTotalOfCostBegins) {
+  ASSERT_THAT(Start(), IsOk());
+  EXPECT_THAT(agent().current().total_cost_usd, Optional(0.0));
+  const double first = Turn("hello").total_cost_usd.value_or(0);
+  EXPECT_GT(first, 0);
+  opening_.conversation = agent().current().conversation;
+  agent().Stop(absl::Seconds(5));
+  ASSERT_TRUE(RunUntilLost());
+  ASSERT_THAT(Start(), IsOk());
+  ASSERT_TRUE(agent().current().total_cost_usd.has_value());
+  const double begin = *agent().current().total_cost_usd;
+  const double second = Turn("hello").total_cost_usd.value_or(0) - begin;
+  EXPECT_GT(second, 0);
+  // The conversation is longer now; it is not paid for once more.
+  EXPECT_LT(second, first * 1.5);
+}
+
+TEST_P(AgentContractTest, E10_AModelThatCannotReadTheConversationIsKnown) {
+  profile_.args.push_back("--blind-model=claude-haiku-5-5");
+  ASSERT_THAT(Start(), IsOk());
+  Turn("hello");
+  ASSERT_THAT(Apply({.model = "claude-haiku-5-5"}), IsOk());
+  const TurnEnd end = Turn("and now?");
+  EXPECT_EQ(end.outcome, v1::TURN_OUTCOME_FAILED);
+  EXPECT_THAT(end.error, HasReason(Reason::kConversationUnreadable));
+  EXPECT_EQ(end.error_reason, "CONVERSATION_UNREADABLE");
+  ASSERT_THAT(Apply({.model = "claude-sonnet-5-5"}), IsOk());
+  EXPECT_EQ(Turn("back again").outcome, v1::TURN_OUTCOME_SUCCEEDED);
 }
 
 TEST_P(AgentContractTest, E3_AnInterruptTakesPermissionRequestsBack) {

@@ -170,6 +170,18 @@ TEST_F(ClaudeEventsTest, CommandsAndModeAreToldWhenTheyChange) {
 
 // --- current() --------------------------------------------------------------
 
+TEST_F(ClaudeEventsTest, WhatCannotBeTheNameOfAModeIsNoNews) {
+  MustStart();
+  Json init = Init("");
+  Say(init);
+  owner_.Take();
+  for (const char* mode : {"", "--resume=x", "two words"}) {
+    init["permissionMode"] = mode;
+    Say(init);
+  }
+  EXPECT_THAT(owner_.log, Not(Contains(::testing::StartsWith("notice"))));
+}
+
 TEST_P(ClaudeEventsVersionsTest, C9_AModelThatChangesByItselfIsNews) {
   MustStart();
   Send(kTurn1);

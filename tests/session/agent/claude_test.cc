@@ -27,6 +27,7 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::Optional;
 using ::testing::Pair;
 using Cause = ExitStatus::Cause;
@@ -369,6 +370,69 @@ TEST_F(ClaudeTest, A23_AnAgentThatDiesDuringAChangeEndsIt) {
   loop_.RunUntilIdle();
   EXPECT_THAT(*changed_, HasReason(Reason::kAgentLost));
   EXPECT_THAT(owner_.log, ElementsAre("lost AGENT_LOST"));
+}
+
+// --- What was granted, and what was spent, before ---------------------------
+
+TEST_P(ClaudeVersionsTest, D12_WhatWasGrantedIsSaidAndNotPutInTheArguments) {
+  opening_.conversation = kEarlier;
+  opening_.grants = {"allow:Bash(npm test *)", "directory:/w",
+                     "of a newer server"};
+  MustStart();
+  ASSERT_EQ(Requests("apply_flag_settings"), 1);
+  const std::vector<Json> written = Written();
+  ASSERT_GE(written.size(), 2u);
+  EXPECT_EQ(written[1]["request"]["settings"],
+            Json::parse(R"json({"permissions":{
+                "allow":["Bash(npm test *)"],
+                "additionalDirectories":["/w"]}})json"));
+  for (const std::string& argument : child().command().argv) {
+    EXPECT_THAT(argument, Not(HasSubstr("npm")));
+  }
+}
+
+TEST_F(ClaudeTest, D12_AVersionThatTakesNoGrantsStartsNevertheless) {
+  opening_.grants = {"allow:Bash"};
+  instead_["apply_flag_settings"] = "set_model_unknown";
+  MustStart();
+  EXPECT_EQ(Requests("apply_flag_settings"), 1);
+}
+
+TEST_F(ClaudeTest, WithoutGrantsNothingIsSaidOfThem) {
+  opening_.grants = {"of a newer server"};
+  MustStart();
+  EXPECT_EQ(Requests("apply_flag_settings"), 0);
+}
+
+TEST_P(ClaudeVersionsTest, E8_WhoResumesIsAskedWhatWasSpentBefore) {
+  opening_.conversation = kEarlier;
+  MustStart();
+  EXPECT_EQ(Requests("get_usage"), 1);
+  EXPECT_THAT(agent().current().total_cost_usd, Optional(old() ? 0 : 0.5));
+}
+
+TEST_F(ClaudeTest, E8_WhoBeginsHasSpentNothing) {
+  MustStart();
+  EXPECT_EQ(Requests("get_usage"), 0);
+  EXPECT_THAT(agent().current().total_cost_usd, Optional(0.0));
+}
+
+TEST_F(ClaudeTest, E8_WhoDoesNotTellWhatWasSpentIsNotWaitedForLong) {
+  opening_.conversation = kEarlier;
+  unanswered_ = {"get_usage"};
+  Start();
+  EXPECT_FALSE(ready_.has_value());
+  loop_.Advance(absl::Seconds(1));
+  ASSERT_TRUE(ready_.has_value());
+  EXPECT_THAT(*ready_, IsOk());
+  EXPECT_EQ(agent().current().total_cost_usd, std::nullopt);
+}
+
+TEST_P(ClaudeVersionsTest, E8_AClearTellsWhereTheTotalGoesOn) {
+  MustStart();
+  Apply({.conversation = ""});
+  Say(Data("clear", LastWritten()["uuid"]));
+  EXPECT_THAT(agent().current().total_cost_usd, Optional(old() ? 0.75 : 0));
 }
 
 // --- Changing the conversation ----------------------------------------------

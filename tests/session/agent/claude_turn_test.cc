@@ -301,6 +301,61 @@ TEST_P(ClaudeTurnVersionsTest, AModelThatTheApiDoesNotKnowIsRejected) {
   EXPECT_THAT(owner_.log, Contains(HasSubstr("notice WARNING")));
 }
 
+TEST_P(ClaudeTurnVersionsTest, E10_AConversationThatTheModelCannotReadIsKnown) {
+  MustStart();
+  Send(kTurn1);
+  Say(Data("unreadable", kTurn1));
+  ASSERT_THAT(owner_.ends, SizeIs(1));
+  const TurnEnd& end = owner_.ends.back();
+  EXPECT_EQ(end.outcome, v1::TURN_OUTCOME_FAILED);
+  EXPECT_THAT(end.error, HasReason(Reason::kConversationUnreadable));
+  EXPECT_EQ(end.error_reason, "CONVERSATION_UNREADABLE");
+  EXPECT_THAT(std::string(end.error.message()), HasSubstr("`signature`"));
+}
+
+TEST_F(ClaudeTurnTest, E10_OnlyWhatTheConversationHoldsMakesItUnreadable) {
+  struct Case {
+    int status;
+    std::string text;
+    bool unreadable;
+  };
+  const std::vector<Case> cases = {
+      {400, "messages.1.content.0: Invalid `signature` in `thinking` block",
+       true},
+      {400, "messages.1.content.0.thinking.signature: Field required", true},
+      {400, "messages.5.content.0: Invalid `data` in `redacted_thinking` block",
+       true},
+      {400,
+       "messages.3.content.0: `thinking` or `redacted_thinking` blocks in the "
+       "latest assistant message cannot be modified.",
+       true},
+      {400,
+       "messages.1.content.0.type: Expected `thinking` or "
+       "`redacted_thinking`, but found `text`.",
+       true},
+      {400, "adaptive thinking is not supported on this model", false},
+      {400, "`max_tokens` must be greater than `thinking.budget_tokens`",
+       false},
+      {400, "messages: text content blocks must be non-empty", false},
+      {400, "prompt is too long: 210000 tokens > 200000 maximum", false},
+      {500, "Invalid `signature` in `thinking` block", false},
+  };
+  for (const Case& one : cases) {
+    ready_.reset();
+    MustStart();
+    Send(kTurn1);
+    Json result = Result(kTurn1, "API Error: 400 " + one.text);
+    result["is_error"] = true;
+    result["terminal_reason"] = "api_error";
+    result["api_error_status"] = one.status;
+    Say(result);
+    ASSERT_FALSE(owner_.ends.empty());
+    EXPECT_EQ(owner_.ends.back().error_reason == "CONVERSATION_UNREADABLE",
+              one.unreadable)
+        << one.text;
+  }
+}
+
 TEST_F(ClaudeTurnTest, WhetherItFailedIsSaidByIsErrorAndNotBySubtype) {
   struct Case {
     Json members;
@@ -566,6 +621,39 @@ TEST_F(ClaudePermissionTest, IsGivenForTheSessionAndForNoLonger) {
     EXPECT_EQ(rules[0]["rules"][0]["ruleContent"], "touch made *");
     EXPECT_EQ(rules[0]["behavior"], "allow");
     for (const Json& rule : rules) EXPECT_EQ(rule["destination"], "session");
+  }
+}
+
+TEST_F(ClaudePermissionTest, D12_AnAnswerForTheSessionSaysWhatItGrants) {
+  const std::vector<std::string> granted = {"allow:Bash(touch made *)",
+                                            "directory:/w"};
+  for (const char* option : {"", "allow_session"}) {
+    ready_.reset();
+    Ask();
+    PermissionAnswer answer{.decision = v1::PERMISSION_DECISION_ALLOW,
+                            .scope = v1::PERMISSION_SCOPE_SESSION};
+    answer.option_id = option;
+    EXPECT_EQ(agent().AnswerPermission("permission-1", answer), granted);
+    EXPECT_THAT(agent().AnswerPermission("permission-1", answer), IsEmpty());
+  }
+}
+
+TEST_F(ClaudePermissionTest, AnyOtherAnswerGrantsNothing) {
+  const std::vector<PermissionAnswer> answers = {
+      {.decision = v1::PERMISSION_DECISION_ALLOW},
+      {.decision = v1::PERMISSION_DECISION_DENY,
+       .scope = v1::PERMISSION_SCOPE_SESSION},
+      {.decision = v1::PERMISSION_DECISION_ALLOW,
+       .scope = v1::PERMISSION_SCOPE_SESSION,
+       .option_id = "allow"},
+      {.decision = v1::PERMISSION_DECISION_ALLOW,
+       .scope = v1::PERMISSION_SCOPE_SESSION,
+       .updated_input_json = "no object"},
+  };
+  for (const PermissionAnswer& answer : answers) {
+    ready_.reset();
+    Ask();
+    EXPECT_THAT(agent().AnswerPermission("permission-1", answer), IsEmpty());
   }
 }
 
