@@ -133,6 +133,7 @@ class FakeAgent final : public Agent {
 
   // What a test makes it do.
   void Crash();
+  void RunOutOfMemory();
   void BeginUnsolicitedTurn();
   void EndUnsolicitedTurn();
   void ChangeModel(const std::string& model);
