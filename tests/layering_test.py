@@ -22,8 +22,9 @@ FLOORS = (
     ('session/agent', 'session/store'),
     ('agent_catalog', 'calls', 'committer', 'conversation_claims',
      'cost_ledger', 'event_codec', 'model_names', 'permission_desk', 'plan',
+     'start_breaker'),
+    ('engine_options', 'event_log', 'model_list', 'request_ledger',
      'slot_pool'),
-    ('engine_options', 'event_log', 'model_list', 'request_ledger'),
     ('transition',),
     ('session',),
     ('session_table',),
@@ -37,7 +38,8 @@ FLOOR_OF = {group: floor for floor, groups in enumerate(FLOORS)
 # One class whose implementation is several files.
 PARTS = {'retiring': 'session', 'session_agent': 'session',
          'session_end': 'session', 'session_moved': 'session',
-         'session_moves': 'session', 'session_turns': 'session'}
+         'session_moves': 'session', 'session_starts': 'session',
+         'session_turns': 'session'}
 
 # Groups that see less than everything below them.
 SEES_ONLY = {
