@@ -126,6 +126,8 @@ std::vector<Row> Rows() {
   constexpr v1::Delivered kYes = v1::DELIVERED_YES;
   constexpr v1::ExitCause kProtocol = v1::EXIT_CAUSE_PROTOCOL;
   std::vector<std::string> nonsense(10, "garbage@mid-turn:2");
+  // Or it could end by itself before it is killed.
+  nonsense.push_back("wedge@mid-turn:2");
   return {
       {.name = "exits",
        .faults = {"stderr@mid-turn:2=key sk-ant-0123456789abcdef is wrong",
