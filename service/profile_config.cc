@@ -204,6 +204,8 @@ void ReadBounds(const ConfigReader& reader, int max_slots, Profile& profile) {
       reader.Time("idle_timeout", kLeast, never, profile.idle_timeout);
   profile.max_slots = static_cast<int>(
       reader.Number("max_slots", 1, max_slots, profile.max_slots));
+  profile.max_memory_bytes = static_cast<uint64_t>(reader.Number(
+      "max_memory_bytes", int64_t{16} << 20, int64_t{1} << 40, 0));
 }
 
 // What the schema has and this version does not act on.

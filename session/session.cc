@@ -24,6 +24,7 @@ v1::ExitCause ToExitCause(const ExitStatus& exit, const absl::Status& why,
       reason == Reason::kAgentStartTimeout) {
     return v1::EXIT_CAUSE_UNRESPONSIVE;
   }
+  if (reason == Reason::kAgentOutOfMemory) return v1::EXIT_CAUSE_OUT_OF_MEMORY;
   if (reason == Reason::kAgentProtocol || reason == Reason::kAgentLineTooLong ||
       reason == Reason::kAgentStalled) {
     return v1::EXIT_CAUSE_PROTOCOL;
@@ -36,7 +37,10 @@ v1::ExitCause ToExitCause(const ExitStatus& exit, const absl::Status& why,
       return v1::EXIT_CAUSE_STOPPED;
     case ExitStatus::Cause::kLineTooLong:
     case ExitStatus::Cause::kClosedOutput:
+    case ExitStatus::Cause::kStalled:
       return v1::EXIT_CAUSE_PROTOCOL;
+    case ExitStatus::Cause::kOutOfMemory:
+      return v1::EXIT_CAUSE_OUT_OF_MEMORY;
     case ExitStatus::Cause::kExited:
     case ExitStatus::Cause::kNotStarted:
       return v1::EXIT_CAUSE_EXITED;

@@ -20,6 +20,9 @@
 // answered, the record can still be what it was, and nothing comes between
 // (`undecided_`): what agents say is held, and calls wait.
 //
+// A session whose agents keep dying waits in Dormant before it starts another,
+// and at last refuses what needs one (CIRCUIT_OPEN).
+//
 // Invariants: at most one turn runs; at most one transition; a turn has exactly
 // one turn_completed; a process that served has exactly one agent_exited; a
 // replaced agent is gone before its successor gets a message.
@@ -53,6 +56,7 @@
 #include "session/plan.h"
 #include "session/request_ledger.h"
 #include "session/slot_pool.h"
+#include "session/start_breaker.h"
 #include "session/store/store.h"
 #include "session/transition.h"
 
@@ -247,6 +251,13 @@ class Session final : private Agent::Observer, private Transition::Host {
   void WithdrawPermissions();
   bool MayTake(const std::string& conversation);
 
+  // Whether an agent may be started (session_starts.cc).
+  void NoteDeath(const absl::Status& why);
+  absl::Status Circuit() const;
+  bool NeedsAgent(const Item& item) const;
+  bool MayStart();
+  void StartOrFail();
+
   // Moves (session_moves.cc), and their ends (session_moved.cc).
   void GiveUpWaiting(const std::shared_ptr<Call>& call);
   void BeginMove(Item item);
@@ -342,6 +353,9 @@ class Session final : private Agent::Observer, private Transition::Host {
   uint64_t turns_ = 0;
   uint64_t turns_at_move_ = 0;
   bool agent_died_ = false;  // the next start is a recovery
+  SessionBreaker breaker_;
+  absl::Status last_death_;
+  std::unique_ptr<EventLoop::Handle> start_timer_;  // a start is put off
 
   absl::Status refuse_;  // not OK: draining, or without a profile
   absl::Status closed_;  // not OK: deleted or fenced off

@@ -116,6 +116,7 @@ void Session::OnTurnEnded(TurnEnd end, std::string_view) {
   if (end.total_cost_usd.has_value()) {
     end.usage.set_cost_usd(cost_.Spent(*end.total_cost_usd));
   }
+  breaker_.Served();
   AddUsage(end.usage, record_.mutable_usage());
   v1::Event usage;
   *usage.mutable_usage() = record_.usage();
@@ -248,6 +249,7 @@ void Session::OnLost(const Loss& loss) {
   std::unique_ptr<Slot> slot = std::move(slot_);
   AddExited(slot->agent().pid(), loss.exit, loss.why, /*expected=*/false);
   agent_died_ = true;
+  NoteDeath(loss.why);
   WithdrawPermissions();
   const v1::Delivered delivered = slot->agent().delivered();
   LoseTurns(loss.why, delivered);

@@ -126,7 +126,7 @@ void Session::StopAgent(const absl::Status& why) {
 bool Session::evictable() const {
   return Rests() && slot_ == nullptr && retiring_.empty() && mailbox_.empty() &&
          writes_ == 0 && ending_.empty() && ledger_.idle() &&
-         log_.use_count() == 1;
+         log_.use_count() == 1 && breaker_.idle(ground_.loop.Now());
 }
 
 void Session::Delete(std::vector<StoredRequest> row, Done done) {

@@ -145,6 +145,10 @@ void Session::Move(CallId id, Caller caller, MoveParams params,
     Unchanged(std::move(item));
     return;
   }
+  if (const absl::Status open = Circuit(); !open.ok() && NeedsAgent(item)) {
+    ledger_.Finish(call, open);
+    return;
+  }
   const bool turns_wait = current_turn() != nullptr || queued_messages_ > 0;
   if (item.move.policy == TurnPolicy::kFail && turns_wait) {
     ledger_.Finish(call,
@@ -224,7 +228,9 @@ bool Session::Withdraw(CallId id) {
 }
 
 void Session::Prewarm() {
-  if (Rests() && mailbox_.empty() && slot_ == nullptr && refuse_.ok()) {
+  if (Rests() && mailbox_.empty() && slot_ == nullptr && refuse_.ok() &&
+      Circuit().ok() &&
+      breaker_.Wait(ground_.loop.Now()) == absl::ZeroDuration()) {
     StartAgent(agent_died_ ? v1::OPERATION_RECOVER : v1::OPERATION_START);
   }
 }
@@ -378,6 +384,7 @@ void Session::Moved(Item item, Target wanted, absl::Time started,
     if (outcome.suspect && slot_ != nullptr) {
       Retire(std::move(slot_));
     }
+    if (slot_ == nullptr) NoteDeath(outcome.status);
     if (starts && ReasonOf(outcome.status) == Reason::kConversationNotFound &&
         record_.conversation_spoken()) {
       // The agent had not kept anything of it: it is killed before it writes.

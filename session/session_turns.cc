@@ -79,6 +79,10 @@ void Session::Send(CallId id, Caller caller, SendParams params,
     ledger_.Finish(call, ground_.committer.health());
     return;
   }
+  if (const absl::Status open = Circuit(); !open.ok()) {
+    ledger_.Finish(call, open);
+    return;
+  }
   if (queued_messages_ >= options_.max_queued_messages) {
     ledger_.Finish(
         call, MakeError(Reason::kQueueFull,
@@ -177,6 +181,7 @@ void Session::Pump() {
   }
   idle_timer_ = nullptr;
   idle_since_ = absl::InfiniteFuture();
+  if (slot_ == nullptr && NeedsAgent(mailbox_.front()) && !MayStart()) return;
   if (mailbox_.front().turn == nullptr) {
     Item item = std::move(mailbox_.front());
     mailbox_.pop_front();
@@ -436,7 +441,8 @@ void Session::Interrupt(Caller caller, std::string turn_id,
       mailbox_.begin(), mailbox_.end(), [this, &turn_id](const Item& item) {
         if (item.turn == nullptr) return false;
         return turn_id.empty() ? moving_ == v1::OPERATION_START ||
-                                     moving_ == v1::OPERATION_RECOVER
+                                     moving_ == v1::OPERATION_RECOVER ||
+                                     start_timer_ != nullptr
                                : item.turn->turn_id == turn_id;
       });
   if (waits != mailbox_.end()) {

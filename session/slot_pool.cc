@@ -1,6 +1,7 @@
 #include "session/slot_pool.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -23,6 +24,7 @@ struct SlotPool::Starting final : SlotPool::Request {
         ready(std::move(ready)) {}
   ~Starting() override {
     pool.line_.remove(this);
+    pool.NoteEnd(*this, ProfileBreaker::Outcome::kUntold);
     if (self != nullptr) *self = nullptr;
     if (slot != nullptr) pool.Discard(std::move(slot));
   }
@@ -34,6 +36,7 @@ struct SlotPool::Starting final : SlotPool::Request {
   Ready ready;
   std::unique_ptr<EventLoop::Handle> timer;  // the wait, or a late answer
   std::unique_ptr<Slot> slot;                // whose agent is being started
+  std::optional<ProfileBreaker::Attempt> attempt;  // while it is
   // Null once the request is gone: a late handshake finds nobody.
   std::shared_ptr<Starting*> self;
 };
@@ -62,6 +65,17 @@ bool SlotPool::ProfileFull(const Profile& profile) const {
 
 bool SlotPool::Full(const Profile& profile) const {
   return live_ >= max_slots_ || ProfileFull(profile);
+}
+
+absl::Status SlotPool::Circuit(const Profile& profile) const {
+  const auto it = breakers_.find(profile.name);
+  if (it == breakers_.end()) return absl::OkStatus();
+  const absl::Duration wait = it->second.Wait(loop_.Now());
+  if (wait == absl::ZeroDuration()) return absl::OkStatus();
+  return MakeError(Reason::kCircuitOpen,
+                   absl::StrCat("start an agent of profile ", profile.name,
+                                ": most of its agents do not start"),
+                   {}, wait);
 }
 
 bool SlotPool::Wants(const Profile& profile) const {
@@ -100,6 +114,11 @@ std::unique_ptr<SlotPool::Request> SlotPool::Start(const AgentKind& kind,
 
 void SlotPool::Launch(Starting& starting) {
   starting.timer = nullptr;
+  if (absl::Status open = Circuit(starting.profile); !open.ok()) {
+    AnswerLater(starting, std::move(open));
+    return;
+  }
+  starting.attempt = breakers_[starting.profile.name].Begin();
   ++live_;
   ++live_of_profile_[starting.profile.name];
   starting.slot.reset(new Slot(*this, starting.profile));
@@ -109,11 +128,7 @@ void SlotPool::Launch(Starting& starting) {
   if (!agent.ok()) {
     // Not given back from here: who is next in line may fail in the same way.
     Discard(std::move(starting.slot));
-    starting.timer =
-        loop_.RunAfter(absl::ZeroDuration(),
-                       [this, request = &starting, status = agent.status()] {
-                         Answer(*request, status);
-                       });
+    AnswerLater(starting, agent.status());
     return;
   }
   starting.slot->agent_ = *std::move(agent);
@@ -123,8 +138,25 @@ void SlotPool::Launch(Starting& starting) {
   });
 }
 
+void SlotPool::AnswerLater(Starting& starting, absl::Status status) {
+  starting.timer =
+      loop_.RunAfter(absl::ZeroDuration(),
+                     [this, request = &starting, status = std::move(status)] {
+                       Answer(*request, status);
+                     });
+}
+
+void SlotPool::NoteEnd(Starting& starting, ProfileBreaker::Outcome outcome) {
+  if (!starting.attempt.has_value()) return;
+  breakers_[starting.profile.name].End(*starting.attempt, outcome, loop_.Now());
+  starting.attempt.reset();
+}
+
 // The request may be destroyed by its owner from inside `ready`.
 void SlotPool::Answer(Starting& starting, absl::Status status) {
+  NoteEnd(starting, status.ok()             ? ProfileBreaker::Outcome::kStarted
+                    : CountsAsDeath(status) ? ProfileBreaker::Outcome::kFailed
+                                            : ProfileBreaker::Outcome::kUntold);
   Ready ready = std::move(starting.ready);
   std::unique_ptr<Slot> slot = std::move(starting.slot);
   if (status.ok()) {

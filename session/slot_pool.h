@@ -4,6 +4,9 @@
 // slots never exceed the bound; who asks when all are taken waits in line, and
 // the pool asks for an idle session to give way.
 //
+// A profile whose agents do not start has an open circuit for a while: then
+// nothing is started, and who asks is told (start_breaker.h).
+//
 // Invariants: live slots <= max_slots; a Slot gives its right back only when
 // its process is gone or being killed; every request is answered once or
 // cancelled by destroying its Request.
@@ -25,6 +28,7 @@
 #include "session/agent/agent.h"
 #include "session/base/event_loop.h"
 #include "session/process/subprocess.h"
+#include "session/start_breaker.h"
 
 namespace understudy::session {
 
@@ -86,7 +90,7 @@ class SlotPool {
 
   // Starts an agent, its handshake included. `ready` is never called from
   // inside the call. NO_SLOT when none became free within `profile`'s
-  // start_timeout; else what the agent or the launcher says.
+  // start_timeout; CIRCUIT_OPEN; else what the agent or the launcher says.
   [[nodiscard]] std::unique_ptr<Request> Start(const AgentKind& kind,
                                                const Profile& profile,
                                                Opening opening, Ready ready);
@@ -94,6 +98,9 @@ class SlotPool {
   // Whether somebody waits for a slot who could have one of this profile's.
   bool Wants(const Profile& profile) const;
   int live() const { return live_; }
+
+  // CIRCUIT_OPEN if no agent of `profile` may be started now.
+  absl::Status Circuit(const Profile& profile) const;
 
  private:
   friend class Slot;
@@ -103,6 +110,8 @@ class SlotPool {
   void Serve();
   void Launch(Starting& starting);
   void Answer(Starting& starting, absl::Status status);
+  void AnswerLater(Starting& starting, absl::Status status);
+  void NoteEnd(Starting& starting, ProfileBreaker::Outcome outcome);
   void Release(const Profile& profile);
   void Discard(std::unique_ptr<Slot> slot);
 
@@ -112,7 +121,8 @@ class SlotPool {
   GiveWay give_way_;
   int live_ = 0;
   std::map<std::string, int> live_of_profile_;
-  std::list<Starting*> line_;  // who waits for a slot
+  std::map<std::string, ProfileBreaker> breakers_;  // by profile
+  std::list<Starting*> line_;                       // who waits for a slot
   // Slots whose agent failed to start: destroyed when the stack is empty.
   std::vector<std::unique_ptr<Slot>> discarded_;
   std::unique_ptr<EventLoop::Handle> sweep_;

@@ -122,6 +122,7 @@ struct Loss {
   ExitStatus exit;
   // Why, with its reason: AGENT_LOST, AGENT_START_FAILED, AGENT_START_TIMEOUT,
   // AGENT_UNRESPONSIVE, AGENT_PROTOCOL, AGENT_LINE_TOO_LONG, AGENT_STALLED,
+  // AGENT_OUT_OF_MEMORY,
   // CONVERSATION_NOT_FOUND (it refused the conversation it was to open).
   absl::Status why;
 };

@@ -16,6 +16,7 @@
 #include "session/agent/claude_transcripts.h"
 #include "session/base/concat.h"
 #include "session/base/id.h"
+#include "session/base/redact.h"
 #include "session/base/status_macros.h"
 
 namespace understudy::session {
@@ -70,9 +71,9 @@ void ClaudeAgent::Handshake() {
 
 void ClaudeAgent::OnInitialized(JsonValue answer) {
   if (!answer["subtype"].Is("success")) {
-    const absl::Status why =
-        MakeError(Reason::kAgentStartFailed,
-                  Concat({"start ", name(), ": ", answer["error"].String()}));
+    const absl::Status why = MakeError(
+        Reason::kAgentStartFailed,
+        Concat({"start ", name(), ": ", Redact(answer["error"].String())}));
     End(why);
     return Finish(why);
   }

@@ -97,6 +97,8 @@ absl::StatusOr<Command> ClaudeCommand(const Profile& profile,
   command.env.try_emplace("DISABLE_AUTOUPDATER", "1");
   command.cwd = opening.working_directory;
   command.max_line_bytes = profile.max_line_bytes;
+  command.max_memory_bytes = profile.max_memory_bytes;
+  command.write_timeout = profile.write_timeout;
   return command;
 }
 

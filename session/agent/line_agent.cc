@@ -191,7 +191,8 @@ absl::Status LineAgent::Explain(const ExitStatus& exit) const {
             : absl::StrCat(": ", std::strerror(exit.error_number));
     return MakeError(
         Reason::kAgentStartFailed,
-        absl::StrCat("start ", name_, ": working directory ", directory_, why));
+        absl::StrCat("start ", name_, ": working directory ", directory_, why),
+        {{"working_directory", directory_}});
   }
   if (exit.cause == Cause::kNotStarted && exit.error_number == ENOENT) {
     return MakeError(
@@ -202,7 +203,20 @@ absl::Status LineAgent::Explain(const ExitStatus& exit) const {
     return MakeError(Reason::kAgentLineTooLong,
                      absl::StrCat("read ", name_, ": ", exit.ToString()));
   }
+  if (exit.cause == Cause::kStalled) {
+    return MakeError(Reason::kAgentStalled,
+                     absl::StrCat("write to ", name_, ": ", exit.ToString()));
+  }
+  if (exit.cause == Cause::kOutOfMemory) {
+    return MakeError(Reason::kAgentOutOfMemory,
+                     absl::StrCat(name_, " ", exit.ToString()),
+                     {{"memory_bytes", absl::StrCat(exit.memory_bytes)}});
+  }
   if (!ready_ && exit.cause != Cause::kStopped) return ExplainStart(exit);
+  if (exit.cause == Cause::kClosedOutput && !exit.closed_input) {
+    return MakeError(Reason::kAgentProtocol,
+                     absl::StrCat(name_, " ", exit.ToString()));
+  }
   return MakeError(Reason::kAgentLost,
                    absl::StrCat(name_, " ", exit.ToString()),
                    ExitMetadata(exit));

@@ -5,6 +5,7 @@
 #define UNDERSTUDY_SESSION_AGENT_PROFILE_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -48,6 +49,10 @@ struct Profile {
   absl::Duration idle_timeout = absl::Minutes(10);
 
   size_t max_line_bytes = 32 << 20;
+  // Of an agent and all its descendants together. 0: no bound.
+  uint64_t max_memory_bytes = 0;
+  // How long an agent may leave unread what is written to it.
+  absl::Duration write_timeout = absl::Seconds(30);
   int max_slots = 0;  // 0: only the server's bound
 };
 

@@ -28,6 +28,11 @@ std::string HowItEnded(const ExitStatus& status) {
     case Cause::kClosedOutput:
       return absl::StrCat("killed because it closed its ",
                           status.closed_input ? "stdin" : "stdout");
+    case Cause::kStalled:
+      return "killed because it did not read its stdin";
+    case Cause::kOutOfMemory:
+      return absl::StrCat("killed because it and its descendants had ",
+                          status.memory_bytes >> 20, " MiB of memory");
     case Cause::kGuardLost:
       return "killed because its guard was";
   }

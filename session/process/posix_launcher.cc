@@ -19,7 +19,8 @@ class PosixLauncher final : public Launcher {
   PosixLauncher(EventLoop& loop, PosixLauncherOptions options)
       : options_(std::move(options)),
         reaper_(loop, options_.marker_name),
-        shared_{loop, reaper_} {
+        memory_(loop, options_.memory),
+        shared_{loop, reaper_, memory_} {
     // A pipe that a dying agent has closed is EPIPE, not our end.
     struct sigaction action;
     if (sigaction(SIGPIPE, nullptr, &action) == 0 &&
@@ -38,14 +39,14 @@ class PosixLauncher final : public Launcher {
     }
     UNDERSTUDY_ASSIGN_OR_RETURN(
         Guard guard, SpawnGuard(options_.guard_path, command, marker));
-    return std::make_unique<PosixSubprocess>(shared_, std::move(guard),
-                                             std::move(mark),
-                                             command.max_line_bytes, observer);
+    return std::make_unique<PosixSubprocess>(
+        shared_, std::move(guard), std::move(mark), command, observer);
   }
 
  private:
   const PosixLauncherOptions options_;
   GuardReaper reaper_;
+  MemoryWatchdog memory_;
   PosixSubprocess::Shared shared_;
   uint64_t launched_ = 0;
 };

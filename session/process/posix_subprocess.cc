@@ -41,15 +41,22 @@ bool WouldBlock(ssize_t n) { return n < 0 && errno == EAGAIN; }
 }  // namespace
 
 PosixSubprocess::PosixSubprocess(Shared& shared, Guard guard, std::string mark,
-                                 size_t max_line_bytes, Observer* observer)
+                                 const Command& command, Observer* observer)
     : shared_(shared),
       observer_(observer),
+      memory_bound_{guard.pid, command.max_memory_bytes},
       socket_(std::move(guard.socket)),
       stdout_(std::move(guard.stdout_pipe)),
       stderr_(std::move(guard.stderr_pipe)),
-      stdin_(shared.loop, std::move(guard.stdin_pipe),
-             [this] { OnPipeClosed(/*input=*/true); }),
-      lines_(max_line_bytes) {
+      stdin_(shared.loop, std::move(guard.stdin_pipe), command.write_timeout,
+             [this](StdinWriter::End end) {
+               if (end == StdinWriter::End::kStalled) {
+                 Kill(ExitStatus::Cause::kStalled);
+               } else {
+                 OnPipeClosed(/*input=*/true);
+               }
+             }),
+      lines_(command.max_line_bytes) {
   guard_ = shared_.reaper.Add(std::move(guard.pidfd), std::move(mark),
                               [this] { OnGuardGone(); });
   socket_watch_ = shared_.loop.WatchFd(socket_.get(), EventLoop::kReadable,
@@ -107,6 +114,7 @@ bool PosixSubprocess::ReadReports() {
         pid_ = report.value;
         shared_.reaper.SetAgent(guard_, pid_);
         WatchStdout();
+        WatchMemory();
         if (!Tell([&](Observer& to) { to.OnStarted(pid_); })) return false;
         break;
       case GuardReport::kNotStarted:
@@ -117,6 +125,7 @@ bool PosixSubprocess::ReadReports() {
         wait_status_ = report.value;
         stop_timer_.reset();
         closed_pipe_timer_.reset();
+        memory_watch_.reset();
         shared_.reaper.ExpectEnd(guard_);
         break;
     }
@@ -131,6 +140,7 @@ void PosixSubprocess::OnGuardGone() {
   stderr_watch_.reset();
   stop_timer_.reset();
   closed_pipe_timer_.reset();
+  memory_watch_.reset();
   if (!ReadReports()) return;
   // Nobody is left to write: a pipe holds at most its size. The bound is for
   // an end that was handed to a stranger.
@@ -174,6 +184,7 @@ ExitStatus PosixSubprocess::Status() const {
   } else if (killed_for_.has_value()) {
     status.cause = *killed_for_;
     status.closed_input = status.cause == Cause::kClosedOutput && closed_input_;
+    status.memory_bytes = memory_bytes_;
   }
   return status;
 }
@@ -311,6 +322,14 @@ void PosixSubprocess::OnPipeClosed(bool input) {
   closed_pipe_timer_ = shared_.loop.RunAfter(kClosedPipeGrace, [this, input] {
     closed_input_ = input;
     Kill(ExitStatus::Cause::kClosedOutput);
+  });
+}
+
+void PosixSubprocess::WatchMemory() {
+  if (memory_bound_.bytes == 0) return;
+  memory_watch_ = shared_.memory.Watch(memory_bound_, [this](uint64_t bytes) {
+    memory_bytes_ = bytes;
+    Kill(ExitStatus::Cause::kOutOfMemory);
   });
 }
 

@@ -23,6 +23,7 @@
 #include "session/process/guard_protocol.h"
 #include "session/process/guard_reaper.h"
 #include "session/process/line_buffer.h"
+#include "session/process/memory_watchdog.h"
 #include "session/process/stderr_tail.h"
 #include "session/process/stdin_writer.h"
 #include "session/process/subprocess.h"
@@ -35,12 +36,13 @@ class PosixSubprocess final : public Subprocess {
   struct Shared {
     EventLoop& loop;
     GuardReaper& reaper;
+    MemoryWatchdog& memory;
     // Pipes made larger than the default, of which a user may not have many.
     int large_pipes = 0;
   };
 
   PosixSubprocess(Shared& shared, Guard guard, std::string mark,
-                  size_t max_line_bytes, Observer* observer);
+                  const Command& command, Observer* observer);
   ~PosixSubprocess() override;
 
   pid_t pid() const override { return pid_; }
@@ -71,6 +73,7 @@ class PosixSubprocess final : public Subprocess {
   void OnStopTimer();
   void Order(char command);
   void OnPipeClosed(bool input);
+  void WatchMemory();
   void Kill(ExitStatus::Cause why);
   void OnGuardGone();
   ExitStatus Status() const;
@@ -78,6 +81,7 @@ class PosixSubprocess final : public Subprocess {
   Shared& shared_;
   GuardReaper::Id guard_ = 0;
   Observer* observer_;
+  const MemoryBound memory_bound_;
   // Where Tell() learns that this object is gone.
   bool* destroyed_ = nullptr;
 
@@ -88,6 +92,7 @@ class PosixSubprocess final : public Subprocess {
   // Why we killed it.
   std::optional<ExitStatus::Cause> killed_for_;
   bool closed_input_ = false;
+  uint64_t memory_bytes_ = 0;
   bool gone_ = false;
   uint64_t stdout_bytes_ = 0;
 
@@ -110,6 +115,7 @@ class PosixSubprocess final : public Subprocess {
   std::unique_ptr<EventLoop::Handle> stderr_watch_;
   std::unique_ptr<EventLoop::Handle> stop_timer_;
   std::unique_ptr<EventLoop::Handle> closed_pipe_timer_;
+  std::unique_ptr<EventLoop::Handle> memory_watch_;
 };
 
 }  // namespace understudy::session

@@ -8,9 +8,12 @@
 
 namespace understudy::session {
 
-StdinWriter::StdinWriter(EventLoop& loop, UniqueFd pipe,
-                         absl::AnyInvocable<void() &&> broken)
-    : loop_(loop), pipe_(std::move(pipe)), broken_(std::move(broken)) {}
+StdinWriter::StdinWriter(EventLoop& loop, UniqueFd pipe, absl::Duration timeout,
+                         absl::AnyInvocable<void(End) &&> broken)
+    : loop_(loop),
+      pipe_(std::move(pipe)),
+      timeout_(timeout),
+      broken_(std::move(broken)) {}
 
 absl::Status StdinWriter::WriteLine(std::string_view line) {
   if (!pipe_ || closing_) {
@@ -31,7 +34,7 @@ absl::Status StdinWriter::WriteLine(std::string_view line) {
       n = writev(pipe_.get(), parts, 2);
     } while (n < 0 && errno == EINTR);
     if (n < 0 && errno != EAGAIN) {
-      Break();
+      Break(End::kClosed);
       return absl::FailedPreconditionError("it has closed its stdin");
     }
     if (n > 0) direct = static_cast<size_t>(n);
@@ -44,6 +47,7 @@ absl::Status StdinWriter::WriteLine(std::string_view line) {
   if (watch_ == nullptr) {
     watch_ = loop_.WatchFd(pipe_.get(), EventLoop::kWritable,
                            [this](uint32_t) { Flush(); });
+    AwaitReader();
   }
   return absl::OkStatus();
 }
@@ -57,7 +61,7 @@ void StdinWriter::Flush() {
   const ssize_t n =
       write(pipe_.get(), pending_.data() + sent_, pending_.size() - sent_);
   if (n < 0) {
-    if (errno != EAGAIN && errno != EINTR) Break();
+    if (errno != EAGAIN && errno != EINTR) Break(End::kClosed);
     return;
   }
   sent_ += static_cast<size_t>(n);
@@ -66,21 +70,29 @@ void StdinWriter::Flush() {
     pending_ = std::string();
     sent_ = 0;
     watch_.reset();
+    stall_.reset();
     if (closing_) Shut();
-  } else if (sent_ >= pending_.size() / 2) {
+    return;
+  }
+  if (sent_ >= pending_.size() / 2) {
     pending_.erase(0, sent_);
     sent_ = 0;
   }
+  AwaitReader();
 }
 
-// EPIPE: the child has closed its stdin, or is dead.
-void StdinWriter::Break() {
+void StdinWriter::AwaitReader() {
+  stall_ = loop_.RunAfter(timeout_, [this] { Break(End::kStalled); });
+}
+
+void StdinWriter::Break(End end) {
   Shut();
-  std::move(broken_)();
+  std::move(broken_)(end);
 }
 
 void StdinWriter::Shut() {
   watch_.reset();
+  stall_.reset();
   pipe_.reset();
   pending_ = std::string();
   sent_ = 0;

@@ -15,6 +15,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "session/base/event_loop.h"
 #include "session/base/unique_fd.h"
 
@@ -25,10 +26,15 @@ class StdinWriter {
   // Beside one line, which may be longer.
   static constexpr size_t kMaxQueuedBytes = 16 << 20;
 
-  // `broken` is called, once, when a line could not be written because nobody
-  // reads any more: from the loop, or from inside WriteLine.
-  StdinWriter(EventLoop& loop, UniqueFd pipe,
-              absl::AnyInvocable<void() &&> broken);
+  enum class End {
+    kClosed,   // the child has closed its stdin, or is dead
+    kStalled,  // it has read nothing of what waits for `timeout`
+  };
+
+  // `broken` is called, once, when a line could not be written: from the loop,
+  // or (kClosed) from inside WriteLine.
+  StdinWriter(EventLoop& loop, UniqueFd pipe, absl::Duration timeout,
+              absl::AnyInvocable<void(End) &&> broken);
 
   // As Subprocess::WriteLine. kFailedPrecondition once closed, by either side.
   absl::Status WriteLine(std::string_view line);
@@ -42,18 +48,22 @@ class StdinWriter {
  private:
   // Hands to the pipe what it takes.
   void Flush();
+  void AwaitReader();
   void Shut();
-  void Break();
+  void Break(End end);
 
   EventLoop& loop_;
   UniqueFd pipe_;
-  absl::AnyInvocable<void() &&> broken_;
+  const absl::Duration timeout_;
+  absl::AnyInvocable<void(End) &&> broken_;
   bool closing_ = false;
   std::string pending_;  // from sent_ on
   size_t sent_ = 0;
   uint64_t queued_bytes_ = 0;
   uint64_t written_bytes_ = 0;
-  std::unique_ptr<EventLoop::Handle> watch_;  // while something is pending
+  // While something is pending.
+  std::unique_ptr<EventLoop::Handle> watch_;
+  std::unique_ptr<EventLoop::Handle> stall_;
 };
 
 }  // namespace understudy::session

@@ -22,6 +22,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "session/base/event_loop.h"
+#include "session/process/memory_watchdog.h"
 
 namespace understudy::session {
 
@@ -31,6 +32,11 @@ struct Command {
   std::map<std::string, std::string> env;  // complete, not a difference
   std::string cwd;                         // absolute
   size_t max_line_bytes = 32 << 20;        // a longer line ends the child
+  // The memory of the child and all its descendants together: more ends it,
+  // within about a second. 0: no bound.
+  uint64_t max_memory_bytes = 0;
+  // How long it may leave unread what its stdin's pipe has no room for.
+  absl::Duration write_timeout = absl::Seconds(30);
 };
 
 struct ExitStatus {
@@ -42,6 +48,8 @@ struct ExitStatus {
     kLineTooLong,   // ended by us: a line above max_line_bytes
     kClosedOutput,  // ended by us: it closed its stdout and lived on, or its
                     // stdin, which showed when it was written to
+    kStalled,       // ended by us: it did not read its stdin for write_timeout
+    kOutOfMemory,   // ended by us: more than max_memory_bytes
     kGuardLost,     // its guard was killed; the agent was killed with it
   };
   Cause cause = Cause::kExited;
@@ -50,6 +58,7 @@ struct ExitStatus {
   int error_number = 0;
   bool in_directory = false;   // kNotStarted: of its directory, not its exec
   bool closed_input = false;   // kClosedOutput: its stdin, not its stdout
+  uint64_t memory_bytes = 0;   // kOutOfMemory: what it had
   std::string stderr_tail{};   // at most 4 KiB of valid UTF-8, redacted
   uint64_t partial_bytes = 0;  // of a last line without a newline: discarded
 
@@ -132,6 +141,7 @@ struct PosixLauncherOptions {
   // which "/" and the agent's number are added. Empty: no variable.
   std::string marker_name = "UNDERSTUDY_SERVER_MARK";
   std::string marker_value;
+  MemoryWatchdog::Options memory{};
 };
 
 std::unique_ptr<Launcher> NewPosixLauncher(EventLoop& loop,

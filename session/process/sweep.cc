@@ -1,8 +1,6 @@
 #include "session/process/sweep.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -10,7 +8,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -23,73 +20,20 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "session/base/unique_fd.h"
+#include "session/process/proc.h"
 
 namespace understudy::session {
 namespace {
 
 constexpr std::chrono::seconds kLongestSweep(2);
 
-std::optional<std::string> ReadFile(const std::string& path) {
-  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) return std::nullopt;
-  std::string text;
-  for (;;) {
-    const size_t size = text.size();
-    text.resize(size + 16384);
-    const ssize_t n = read(fd.get(), text.data() + size, 16384);
-    if (n < 0 && errno == EINTR) {
-      text.resize(size);
-      continue;
-    }
-    if (n < 0) return std::nullopt;
-    text.resize(size + static_cast<size_t>(n));
-    if (n == 0) return text;
-  }
+bool IsDead(const ProcStat& stat) {
+  return stat.state == 'Z' || stat.state == 'X';
 }
-
-template <typename Number>
-std::optional<Number> ToNumber(std::string_view text) {
-  Number number = 0;
-  const char* const end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, number);
-  if (error != std::errc() || rest != end) return std::nullopt;
-  return number;
-}
-
-struct Stat {
-  char state = '?';
-  pid_t parent = 0;
-  pid_t session = 0;
-  uint64_t start = 0;
-};
-
-std::optional<Stat> ReadStat(pid_t pid) {
-  const auto text = ReadFile(absl::StrCat("/proc/", pid, "/stat"));
-  if (!text.has_value()) return std::nullopt;
-  // pid (name) state parent group session ...; the name may hold anything.
-  const size_t name_end = text->rfind(')');
-  if (name_end == std::string::npos) return std::nullopt;
-  std::string_view rest = std::string_view(*text).substr(name_end + 1);
-  std::vector<std::string_view> fields;
-  for (size_t begin; (begin = rest.find_first_not_of(" \n")) != rest.npos;) {
-    rest.remove_prefix(begin);
-    fields.push_back(rest.substr(0, rest.find_first_of(" \n")));
-    rest.remove_prefix(fields.back().size());
-  }
-  constexpr size_t kState = 0, kParent = 1, kSession = 3, kStart = 19;
-  if (fields.size() <= kStart) return std::nullopt;
-  const auto parent = ToNumber<pid_t>(fields[kParent]);
-  const auto session = ToNumber<pid_t>(fields[kSession]);
-  const auto start = ToNumber<uint64_t>(fields[kStart]);
-  if (!parent || !session || !start) return std::nullopt;
-  return Stat{fields[kState][0], *parent, *session, *start};
-}
-
-bool IsDead(const Stat& stat) { return stat.state == 'Z' || stat.state == 'X'; }
 
 // Of this boot and PID namespace: "BOOT:PIDNS".
 absl::StatusOr<std::string> ThisPlace() {
-  auto boot = ReadFile("/proc/sys/kernel/random/boot_id");
+  auto boot = ReadProcFile("/proc/sys/kernel/random/boot_id");
   char ns[64];
   const ssize_t size = readlink("/proc/self/ns/pid", ns, sizeof(ns));
   if (!boot.has_value() || size < 0) {
@@ -107,7 +51,8 @@ absl::StatusOr<std::string> ThisPlace() {
 // What `name` is in the environment of a process; nothing if it is not set, the
 // process is a zombie, or it is not ours to look at.
 std::optional<std::string> ReadVariable(pid_t pid, std::string_view name) {
-  const auto environment = ReadFile(absl::StrCat("/proc/", pid, "/environ"));
+  const auto environment =
+      ReadProcFile(absl::StrCat("/proc/", pid, "/environ"));
   if (!environment.has_value()) return std::nullopt;
   std::string_view rest = *environment;
   while (!rest.empty()) {
@@ -130,20 +75,16 @@ struct Found {
 // before `wanted` looks, so it is the same process that is killed.
 std::vector<Found> FindProcesses(const std::function<bool(pid_t)>& wanted) {
   std::vector<Found> found;
-  DIR* const proc = opendir("/proc");
-  if (proc == nullptr) return found;
-  while (const dirent* entry = readdir(proc)) {
-    const auto pid = ToNumber<pid_t>(entry->d_name);
+  ForEachProcess([&](pid_t pid) {
     struct stat status;
-    if (!pid || *pid == getpid() ||
-        fstatat(dirfd(proc), entry->d_name, &status, 0) != 0 ||
+    if (pid == getpid() ||
+        stat(absl::StrCat("/proc/", pid).c_str(), &status) != 0 ||
         status.st_uid != geteuid()) {
-      continue;
+      return;
     }
-    UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, *pid, 0)));
-    if (pidfd && wanted(*pid)) found.push_back({*pid, std::move(pidfd)});
-  }
-  closedir(proc);
+    UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+    if (pidfd && wanted(pid)) found.push_back({pid, std::move(pidfd)});
+  });
   return found;
 }
 
@@ -156,7 +97,7 @@ void Kill(const std::vector<Found>& processes) {
 std::set<pid_t> Ancestors() {
   std::set<pid_t> ancestors;
   for (pid_t pid = getppid(); pid > 0 && ancestors.insert(pid).second;) {
-    const auto stat = ReadStat(pid);
+    const auto stat = ReadProcStat(pid);
     pid = stat.has_value() ? stat->parent : 0;
   }
   return ancestors;
@@ -167,7 +108,7 @@ std::set<pid_t> Ancestors() {
 absl::StatusOr<std::string> NewServerMark() {
   absl::StatusOr<std::string> place = ThisPlace();
   if (!place.ok()) return place.status();
-  const auto stat = ReadStat(getpid());
+  const auto stat = ReadProcStat(getpid());
   if (!stat.has_value()) {
     return absl::UnavailableError("mark this server: no /proc/self/stat");
   }
@@ -186,7 +127,7 @@ MarkState JudgeMark(std::string_view mark) {
   const auto pid = ToNumber<pid_t>(mark.substr(1, colon - 1));
   const auto start = ToNumber<uint64_t>(mark.substr(colon + 1));
   if (!pid || *pid <= 0 || !start) return MarkState::kUnknown;
-  if (const auto stat = ReadStat(*pid); stat.has_value()) {
+  if (const auto stat = ReadProcStat(*pid); stat.has_value()) {
     return stat->start == *start && !IsDead(*stat) ? MarkState::kRuns
                                                    : MarkState::kGone;
   }
@@ -221,7 +162,7 @@ size_t SweepLeftovers(std::string_view marker_name, std::string_view our_mark) {
 size_t KillMarked(std::string_view marker_name, std::string_view mark,
                   pid_t session) {
   const std::vector<Found> found = FindProcesses([&](pid_t pid) {
-    const auto stat = ReadStat(pid);
+    const auto stat = ReadProcStat(pid);
     if (!stat.has_value() || IsDead(*stat)) return false;
     if (session > 0 && stat->session == session) return true;
     return !mark.empty() && ReadVariable(pid, marker_name) == mark;

@@ -409,6 +409,11 @@ void FakeAgent::Crash() {
        {.cause = ExitStatus::Cause::kSignaled, .signal = SIGKILL});
 }
 
+void FakeAgent::RunOutOfMemory() {
+  Lose(MakeError(Reason::kAgentOutOfMemory, "killed for its memory"),
+       {.cause = ExitStatus::Cause::kOutOfMemory, .signal = SIGKILL});
+}
+
 void FakeAgent::Unresponsive() {
   Lose(MakeError(Reason::kAgentUnresponsive, "it did not answer"),
        {.cause = ExitStatus::Cause::kStopped});

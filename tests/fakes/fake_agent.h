@@ -140,6 +140,7 @@ class FakeAgent final : public Agent {
 
   // What a test makes it do.
   void Crash();
+  void RunOutOfMemory();
   void BeginUnsolicitedTurn();
   void EndUnsolicitedTurn();
   void Say(v1::Event event);

@@ -160,6 +160,7 @@ TEST_F(ConfigTest, ReadsEveryField) {
       permission_timeout { seconds: 8 }
       idle_timeout { seconds: 9 }
       max_slots: 2
+      max_memory_bytes: 536870912
     })"));
   EXPECT_THAT(result.problems, IsEmpty());
   EXPECT_THAT(result.warnings, ElementsAre(HasSubstr("event_retention")));
@@ -199,6 +200,7 @@ TEST_F(ConfigTest, ReadsEveryField) {
   EXPECT_EQ(profile.stop_grace, absl::Seconds(2));
   EXPECT_EQ(profile.max_line_bytes, 100000u);
   EXPECT_EQ(profile.max_slots, 2);
+  EXPECT_EQ(profile.max_memory_bytes, 512u << 20);
 }
 
 TEST_F(ConfigTest, NamesTheLineOfWhatItCannotParse) {
@@ -246,7 +248,7 @@ profile {
   turn_timeout { nanos: 1 }
   max_slots: 100
   warm: 100
-  sessions_per_process: 10001
+  sessions_per_process: 10001 max_memory_bytes: 16777215
 }
 profile { name: "b" agent: "claude" command: "./relative" }
 profile { name: "b" agent: "claude" command: "/dev/null" }
@@ -278,6 +280,7 @@ profile { agent: "claude" }
           at(27, "profile \"-a\": max_slots: "),
           at(28, "profile \"-a\": warm: "),
           at(29, "profile \"-a\": sessions_per_process: "),
+          at(29, "profile \"-a\": max_memory_bytes: "),
           at(31, "profile \"b\": command: must be an absolute path or a name"),
           at(32, "profile \"b\": name: is that of another profile"),
           at(32, "profile \"b\": command: /dev/null is not a program"),

@@ -4,6 +4,9 @@
 #include <sys/stat.h>
 
 #include <fstream>
+#include <regex>
+#include <set>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -11,6 +14,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/client/program.h"
+#include "tests/support/processes.h"
+#include "tests/support/real_loop.h"
 #include "tests/support/temp_folder.h"
 
 namespace understudy::service {
@@ -37,6 +42,24 @@ class UnderstudydTest : public ::testing::Test {
     return path;
   }
 
+  // The agent, its tool and its orphan, by its log.
+  std::set<pid_t> AwaitFamily() const {
+    const std::regex number("\"(pid|child)\":([0-9]+)");
+    std::set<pid_t> pids;
+    session::RealLoop loop;
+    EXPECT_TRUE(loop.RunUntil([&] {
+      std::stringstream log;
+      log << std::ifstream(folder_.path() + "/log").rdbuf();
+      const std::string text = log.str();
+      for (std::sregex_iterator it(text.begin(), text.end(), number), end;
+           it != end; ++it) {
+        pids.insert(std::stoi((*it)[2]));
+      }
+      return pids.size() == 3;
+    }));
+    return pids;
+  }
+
   TempFolder folder_;
 };
 
@@ -50,6 +73,43 @@ TEST_F(UnderstudydTest, StopsWithZeroWhenItIsTold) {
     const Program::Result result = program.Wait();
     EXPECT_EQ(result.exit_code, 0) << result.errors;
     EXPECT_THAT(result.errors, HasSubstr("stopped"));
+  }
+}
+
+// An agent that ignores SIGTERM, one of its tools, and what a tool has left in
+// a session of its own.
+TEST_F(UnderstudydTest, A18_NothingIsLeftASecondAfterItEndsHoweverItEnds) {
+  const std::string config = WriteConfig(absl::StrCat(
+      "listen: 'unix:", folder_.path(), "/run/u.sock' store: 'memory:'\n",
+      "drain_timeout { nanos: 200000000 } stop_grace { nanos: 200000000 }\n",
+      "profile { name: 'r' agent: 'claude' command: 'understudy-rehearsal'\n",
+      "  env { key: 'CLAUDE_CONFIG_DIR' value: '", folder_.path(), "' }\n",
+      "  pass_env: 'PATH' arg: '--log=", folder_.path(), "/log'\n",
+      "  arg: '--fault=orphan@turn-start' arg: '--fault=ignore-sigterm@spawn'",
+      " }"));
+  for (const int signal : {SIGTERM, SIGKILL}) {
+    std::ofstream(folder_.path() + "/log").close();
+    Program server(Argv({"--config=" + config}));
+    ASSERT_THAT(server.ReadLine(), StartsWith("listening on "));
+    const auto call = [this](std::vector<std::string> arguments) {
+      arguments.insert(
+          arguments.begin(),
+          {UNDERSTUDYCTL,
+           absl::StrCat("--server=unix:", folder_.path(), "/run/u.sock")});
+      const Program::Result result = Program(arguments).Wait();
+      EXPECT_EQ(result.exit_code, 0) << result.errors;
+      return result.output.substr(0, result.output.find('\n'));
+    };
+    const std::string session =
+        call({"create", "--directory=" + folder_.path()});
+    call({"send", session, "!sleep 600", "--no-wait"});
+    const std::set<pid_t> pids = AwaitFamily();
+    for (const pid_t pid : pids) EXPECT_TRUE(session::IsAlive(pid));
+    server.Signal(signal);
+    server.Wait();
+    EXPECT_TRUE(
+        session::WaitUntilGone({pids.begin(), pids.end()}, absl::Seconds(1)))
+        << "signal " << signal;
   }
 }
 

@@ -53,6 +53,8 @@ TEST_F(SessionTest, A4_A5_TheModelIsPassedAtEveryStart) {
   engine.world.live().front()->Crash();
   engine.Run();
   engine.Send(s, "two");
+  // The second death in a row: the restart waits a moment.
+  engine.loop.Advance(absl::Seconds(1));
   std::vector<std::string> models;
   for (const Opening& opening : engine.world.openings) {
     models.push_back(opening.model);
@@ -326,7 +328,7 @@ TEST_F(SessionTest, AMessageThatNoAgentLivesToGetIsGivenUp) {
   // Every agent dies before the turn is stored, and so before it gets it.
   for (int i = 0; i < 10 && !engine.world.live().empty(); ++i) {
     engine.world.live().front()->Crash();
-    engine.Run();
+    engine.loop.Advance(absl::Seconds(1));
   }
   engine.committing.Release();
   engine.Run();

@@ -289,12 +289,63 @@ TEST_F(SlotPoolTest, ManyInLineThatCannotBeLaunchedAreAnsweredOneByOne) {
   failing_launches = 999;
   clients[0]->slot = nullptr;
   loop_.RunUntilIdle();
-  for (int i = kMaxSlots; i < 999 + kMaxSlots; ++i) {
+  // Those who come after the circuit has opened are not even tried.
+  const int tried = 999 - failing_launches;
+  constexpr int kEnough = ProfileBreaker::kStarts - kMaxSlots;
+  EXPECT_GE(tried, kEnough);
+  EXPECT_LE(tried, kEnough + kMaxSlots);
+  for (int i = kMaxSlots; i < 1000 + kMaxSlots; ++i) {
     ASSERT_EQ(clients[i]->answers, 1);
-    EXPECT_THAT(clients[i]->error, HasReason(Reason::kAgentStartFailed));
+    EXPECT_THAT(clients[i]->error,
+                HasReason(i < tried + kMaxSlots ? Reason::kAgentStartFailed
+                                                : Reason::kCircuitOpen));
   }
-  EXPECT_NE(clients.back()->slot, nullptr);
-  EXPECT_EQ(pool_.live(), kMaxSlots);
+  EXPECT_EQ(pool_.live(), kMaxSlots - 1);
+}
+
+// ---- Profiles whose agents do not start ----
+
+TEST_F(SlotPoolTest, AProfileWhoseAgentsDoNotStartIsLeftAloneForAWhile) {
+  failing_launches = ProfileBreaker::kStarts;
+  for (size_t i = 0; i < ProfileBreaker::kStarts; ++i) {
+    const std::unique_ptr<Client> client = Start(any_);
+    loop_.RunUntilIdle();
+    EXPECT_THAT(client->error, HasReason(Reason::kAgentStartFailed));
+  }
+  EXPECT_THAT(pool_.Circuit(any_), HasReason(Reason::kCircuitOpen));
+  EXPECT_EQ(RetryAfterOf(pool_.Circuit(any_)), ProfileBreaker::kOpenFor);
+  const std::unique_ptr<Client> refused = Start(any_);
+  const std::unique_ptr<Client> other = Start(few_);
+  loop_.RunUntilIdle();
+  EXPECT_THAT(refused->error, HasReason(Reason::kCircuitOpen));
+  EXPECT_NE(other->slot, nullptr) << "another profile is another matter";
+  EXPECT_EQ(pool_.live(), 1);
+
+  // Then one is tried, and the others hear that it is.
+  loop_.Advance(ProfileBreaker::kOpenFor);
+  world_.decide = [](FakeStep, FakeAgent&) {
+    return FakeFate{.delay = absl::Seconds(5)};
+  };
+  const std::unique_ptr<Client> probe = Start(any_);
+  const std::unique_ptr<Client> second = Start(any_);
+  loop_.RunUntilIdle();
+  EXPECT_THAT(second->error, HasReason(Reason::kCircuitOpen));
+  loop_.Advance(absl::Seconds(5));
+  EXPECT_NE(probe->slot, nullptr);
+  EXPECT_TRUE(pool_.Circuit(any_).ok());
+}
+
+TEST_F(SlotPoolTest, AProbeThatIsGivenUpLeavesTheWayToTheNext) {
+  failing_launches = ProfileBreaker::kStarts;
+  for (size_t i = 0; i < ProfileBreaker::kStarts; ++i) {
+    const std::unique_ptr<Client> client = Start(any_);
+    loop_.RunUntilIdle();
+  }
+  loop_.Advance(ProfileBreaker::kOpenFor);
+  Start(any_)->request = nullptr;
+  const std::unique_ptr<Client> next = Start(any_);
+  loop_.RunUntilIdle();
+  EXPECT_NE(next->slot, nullptr);
 }
 
 // ---- A slot ----

@@ -45,6 +45,7 @@ const char kFaultHelp[] =
     garbage[=TEXT]    Write a line that is not JSON.
     invalid-utf8      Write a line of JSON with bytes that are not UTF-8.
     nul               Write a line of JSON with NUL bytes in it.
+    deep[=LEVELS]     Write a line of JSON that is nested so deep (10000).
     half-line         Write the first half of a line, without a newline.
     refuse[=TEXT]     Answer with an error. At initialize, set-model, interrupt
                       and clear.
@@ -53,6 +54,7 @@ const char kFaultHelp[] =
     close-stdout      Close the standard output.
     close-stdin       Close the standard input, and live on.
     stop-reading      Read no further input.
+    hog=MIB           Take so much memory and keep it.
     orphan[=SECONDS]  Leave a child in a session of its own that ignores
                       SIGTERM and holds stdin, stdout and stderr open (600 s).
     stderr=TEXT       Write TEXT to the standard error.
@@ -78,6 +80,7 @@ constexpr Name<Kind> kKinds[] = {
     {"garbage", Kind::kGarbage},
     {"invalid-utf8", Kind::kInvalidUtf8},
     {"nul", Kind::kNul},
+    {"deep", Kind::kDeep},
     {"half-line", Kind::kHalfLine},
     {"refuse", Kind::kRefuse},
     {"wedge", Kind::kWedge},
@@ -85,6 +88,7 @@ constexpr Name<Kind> kKinds[] = {
     {"close-stdout", Kind::kCloseStdout},
     {"close-stdin", Kind::kCloseStdin},
     {"stop-reading", Kind::kStopReading},
+    {"hog", Kind::kHog},
     {"orphan", Kind::kOrphan},
     {"stderr", Kind::kStderr},
     {"lie-model", Kind::kLieModel},
@@ -125,11 +129,11 @@ std::string List(const Name<Value> (&names)[kSize]) {
 
 bool NeedsNumber(Kind kind) {
   return kind == Kind::kDelay || kind == Kind::kCrash || kind == Kind::kFlood ||
-         kind == Kind::kOrphan;
+         kind == Kind::kDeep || kind == Kind::kHog || kind == Kind::kOrphan;
 }
 
 bool NeedsArgument(Kind kind) {
-  return kind == Kind::kDelay || kind == Kind::kStderr ||
+  return kind == Kind::kDelay || kind == Kind::kHog || kind == Kind::kStderr ||
          kind == Kind::kLieModel;
 }
 
@@ -237,6 +241,8 @@ void Misbehaviour::Perform(const Fault& fault, Effects& effects) {
       return loop_.output().Line(std::string_view(
           "{\"type\":\"system\",\0\"subtype\":\"status\",\"status\":\"\0\"}",
           51));
+    case Kind::kDeep:
+      return WriteDeep(fault.argument);
     case Kind::kHalfLine:
       return loop_.output().Raw(
           "{\"type\":\"system\",\"subtype\":\"status\",\"sta");
@@ -256,6 +262,8 @@ void Misbehaviour::Perform(const Fault& fault, Effects& effects) {
       return loop_.CloseInput();
     case Kind::kStopReading:
       return loop_.StopReading();
+    case Kind::kHog:
+      return TakeMemory(fault.argument);
     case Kind::kOrphan:
       return LeaveOrphan(fault.argument);
     case Kind::kStderr:
@@ -277,6 +285,18 @@ void Misbehaviour::Flood(const std::string& bytes) {
     loop_.WriteBlocking(part);
     left -= part.size();
   }
+}
+
+void Misbehaviour::WriteDeep(const std::string& levels) {
+  const auto depth =
+      static_cast<size_t>(levels.empty() ? 10000 : Number(levels));
+  loop_.output().Line(absl::StrCat("{\"type\":", std::string(depth, '['),
+                                   std::string(depth, ']'), "}"));
+}
+
+void Misbehaviour::TakeMemory(const std::string& mib) {
+  // Not zeros, which the kernel would not keep.
+  taken_.emplace_back(static_cast<size_t>(Number(mib)) << 20, 'x');
 }
 
 void Misbehaviour::LeaveOrphan(const std::string& seconds) {

@@ -30,6 +30,7 @@ struct Fault {
     kGarbage,
     kInvalidUtf8,
     kNul,
+    kDeep,
     kHalfLine,
     kRefuse,
     kWedge,
@@ -37,6 +38,7 @@ struct Fault {
     kCloseStdout,
     kCloseStdin,
     kStopReading,
+    kHog,
     kOrphan,
     kStderr,
     kLieModel,
@@ -89,11 +91,14 @@ class Misbehaviour {
 
   void Perform(const Fault& fault, Effects& effects);
   void Flood(const std::string& bytes);
+  void WriteDeep(const std::string& levels);
+  void TakeMemory(const std::string& mib);
   void LeaveOrphan(const std::string& seconds);
 
   Loop& loop_;
   AgentLog& log_;
   std::vector<Armed> armed_;
+  std::vector<std::string> taken_;  // memory
 };
 
 }  // namespace understudy::session

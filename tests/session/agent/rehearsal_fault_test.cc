@@ -2,6 +2,7 @@
 // for.
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/processes.h"
 #include "tests/support/rehearsal_process.h"
 
 namespace understudy::session {
@@ -56,7 +58,8 @@ TEST_F(RehearsalFaultTest, WrongFaultsAreRefused) {
   for (const char* fault :
        {"crash", "boom@user", "crash@moon", "crash@user:0", "crash@user:x",
         "delay@user", "delay@user=soon", "refuse@user", "lie-model@user=x",
-        "lie-model@set-model", "stderr@user", ""}) {
+        "lie-model@set-model", "stderr@user", "hog@user", "deep@user=far",
+        ""}) {
     RehearsalProcess agent(home_, With({fault}));
     EXPECT_EQ(agent.Wait(), 1) << fault;
     EXPECT_THAT(agent.Stderr(), StartsWith("error: fault '")) << fault;
@@ -123,6 +126,23 @@ TEST_F(RehearsalFaultTest, WritesBytesThatAreNoLinesOfJson) {
   EXPECT_THAT(all, HasSubstr("\"sta{\"duration_api_ms\""));
   EXPECT_THAT(all, HasSubstr(std::string(100000, 'x')));
   EXPECT_EQ(agent.Wait(), 0);
+}
+
+TEST_F(RehearsalFaultTest, NestsALineAsDeepAsItIsTold) {
+  RehearsalProcess agent(home_,
+                         With({"deep@turn-start=7", "deep@after-result"}));
+  agent.User("hi");
+  agent.CloseInput();
+  std::vector<std::string> lines = Lines(agent);
+  EXPECT_EQ(Count(lines, "{\"type\":[[[[[[[]]]]]]]}\n"), 1);
+  EXPECT_EQ(Count(lines, std::string(10000, '[')), 1);
+}
+
+TEST_F(RehearsalFaultTest, TakesMemoryAndKeepsIt) {
+  RehearsalProcess agent(home_, With({"hog@turn-start=64"}));
+  agent.User("hi");
+  agent.Result();
+  EXPECT_GE(std::stol(StatField(agent.pid(), 24)) * getpagesize(), 64 << 20);
 }
 
 TEST_F(RehearsalFaultTest, AnEndlessFloodEndsWithSigterm) {

@@ -9,6 +9,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <iterator>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -96,6 +99,38 @@ TEST_F(LauncherTest, TheChildHasExactlyItsEnvironmentArgumentsAndDescriptors) {
   EXPECT_THAT(seen_.lines, Contains("leader 1 1"));
   EXPECT_THAT(LinesThatStartWith("blocked"), ElementsAre());
   EXPECT_THAT(LinesThatStartWith("not default"), ElementsAre());
+}
+
+TEST_F(LauncherTest, ChildrenThatLiveTogetherHaveNothingOfEachOther) {
+  constexpr size_t kChildren = 8;
+  std::vector<RecordingObserver> seen(kChildren);
+  std::vector<std::unique_ptr<Subprocess>> children;
+  for (size_t i = 0; i < kChildren; ++i) {
+    Command command = MakeCommand({Misbehaving("shows_itself")});
+    command.env["OWN"] = absl::StrCat(i);
+    auto child = launcher_->Launch(command, &seen[i]);
+    ASSERT_TRUE(child.ok()) << child.status();
+    children.push_back(*std::move(child));
+  }
+  ASSERT_TRUE(loop_.RunUntil([&] {
+    return std::all_of(seen.begin(), seen.end(),
+                       [](const auto& one) { return one.HasLine("done"); });
+  }));
+  for (size_t i = 0; i < kChildren; ++i) {
+    std::vector<std::string> lines = seen[i].lines;
+    std::erase_if(lines, [](const std::string& line) {
+      return !absl::StartsWith(line, "descriptor") &&
+             !absl::StartsWith(line, "variable OWN");
+    });
+    EXPECT_THAT(lines, UnorderedElementsAre("descriptor 0", "descriptor 1",
+                                            "descriptor 2",
+                                            absl::StrCat("variable OWN=", i)));
+    // Its guard has /dev/null three times, its socket and its signals.
+    const std::string guard = StatField(seen[i].pid, 4);
+    const auto descriptors = std::filesystem::directory_iterator(
+        absl::StrCat("/proc/", guard, "/fd"));
+    EXPECT_EQ(std::distance(begin(descriptors), end(descriptors)), 5);
+  }
 }
 
 TEST_F(LauncherTest, TheGuardHasNoneOfTheArgumentsAndLittleMemory) {
