@@ -27,6 +27,7 @@ constexpr Capabilities kMost = {
     .interrupt = true,
     .permissions = true,
     .shared_conversation = true,
+    .images = true,
 };
 
 }  // namespace
@@ -162,6 +163,21 @@ void ClaudeAgent::OnModelSet(JsonValue answer) {
   setting_model_ = false;
   if (clear_follows_) return BeginClear();
   Finish(absl::OkStatus());
+}
+
+// It answers at once, whatever it does, and says the mode once more in a
+// `system/status` that follows.
+void ClaudeAgent::MakeMode(const std::string& mode) {
+  const std::string id = NextId();
+  const std::string word(ClaudeModeName(mode));
+  Ask(id, ClaudeSetMode(id, word), [this, word](JsonValue answer) {
+    if (!answer["subtype"].Is("success")) {
+      return FinishMode(ClaudeModeError(word, answer));
+    }
+    const Witness witness(*this);
+    NoteMode(word, /*asked=*/true);
+    if (!witness.gone()) FinishMode(absl::OkStatus());
+  });
 }
 
 void ClaudeAgent::BeginClear() {

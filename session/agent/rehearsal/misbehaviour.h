@@ -50,6 +50,7 @@ struct Fault {
     kBeforeResult,
     kAfterResult,
     kSetModel,
+    kSetMode,
     kClear,
     kInterrupt,
     kPermission,
