@@ -165,17 +165,22 @@ void ClaudeAgent::OnModelSet(JsonValue answer) {
   Finish(absl::OkStatus());
 }
 
-// It answers at once, whatever it does, and says the mode once more in a
-// `system/status` that follows.
+// It answers at once, whatever it does, with the mode in its own word (2.1.329
+// knows some by two), and says it once more in a `system/status` that follows.
 void ClaudeAgent::MakeMode(const std::string& mode) {
   const std::string id = NextId();
   const std::string word(ClaudeModeName(mode));
+  // An old version takes any word, and would then not start again.
+  if (!ClaudeKnowsComposed(version_) && !ClaudeModeIsOld(word)) {
+    return FinishMode(FieldInvalid("permission_mode",
+                                   Concat({"the agent has no mode ", word})));
+  }
   Ask(id, ClaudeSetMode(id, word), [this, word](JsonValue answer) {
     if (!answer["subtype"].Is("success")) {
       return FinishMode(ClaudeModeError(word, answer));
     }
     const Witness witness(*this);
-    NoteMode(word, /*asked=*/true);
+    NoteMode(answer["response"]["mode"].String(), /*asked=*/true);
     if (!witness.gone()) FinishMode(absl::OkStatus());
   });
 }

@@ -1,5 +1,7 @@
 #include "session/agent/claude_command.h"
 
+#include <algorithm>
+#include <array>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -73,6 +75,13 @@ std::string_view ClaudeModelName(std::string_view model) {
 
 std::string_view ClaudeModeName(std::string_view mode) {
   return mode.empty() ? kDefaultMode : mode;
+}
+
+bool ClaudeModeIsOld(std::string_view mode) {
+  // As its --help lists them.
+  static constexpr std::array<std::string_view, 6> kModes = {
+      "acceptEdits", "auto", "bypassPermissions", "default", "dontAsk", "plan"};
+  return std::find(kModes.begin(), kModes.end(), mode) != kModes.end();
 }
 
 absl::StatusOr<Command> ClaudeCommand(const Profile& profile,

@@ -19,6 +19,9 @@ std::string_view ClaudeModelName(std::string_view model);
 
 // The same of a permission mode.
 std::string_view ClaudeModeName(std::string_view mode);
+// Whether 2.1.197, which takes any word when it is asked to change its mode,
+// has this one.
+bool ClaudeModeIsOld(std::string_view mode);
 
 // `new_conversation` is the id that a new conversation gets.
 // FIELD_INVALID if something may not stand in an argument list.

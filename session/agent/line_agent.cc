@@ -102,11 +102,19 @@ void LineAgent::SetPermissionMode(const std::string& mode, Done done) {
         absl::StrCat("set the permission mode of ", name_, ": not done within ",
                      absl::FormatDuration(bounds_.change))));
   });
+  beginning_ = true;
   MakeMode(mode);
+  beginning_ = false;
 }
 
 void LineAgent::FinishMode(absl::Status status) {
   if (!mode_operation_) return;
+  if (beginning_) {
+    mode_operation_->timer = loop_.RunAfter(
+        absl::ZeroDuration(),
+        [this, status = std::move(status)] { FinishMode(status); });
+    return;
+  }
   Operation operation = *std::exchange(mode_operation_, std::nullopt);
   std::move(operation.done)(std::move(status));
 }

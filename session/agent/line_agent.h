@@ -93,7 +93,7 @@ class LineAgent : public Agent, private Subprocess::Observer {
   virtual void Handshake() = 0;
   // Begins a change, which ends with Finish.
   virtual void Make(const Change& change) = 0;
-  // Begins a change of the permission mode, which ends with FinishMode, later.
+  // Begins a change of the permission mode, which ends with FinishMode.
   virtual void MakeMode(const std::string& mode) = 0;
   // Why the process ended before the handshake did; AGENT_START_FAILED unless
   // the protocol knows better.
@@ -120,7 +120,7 @@ class LineAgent : public Agent, private Subprocess::Observer {
   // inside Handshake and Make, where Done is called a moment later.
   void Finish(absl::Status status);
 
-  // Ends the change of the permission mode. The last thing to be done.
+  // The same for the change of the permission mode, and MakeMode.
   void FinishMode(absl::Status status);
 
   // Ends the process because of what it did or did not do. The first reason
@@ -165,7 +165,7 @@ class LineAgent : public Agent, private Subprocess::Observer {
 
   std::optional<Operation> operation_;
   std::optional<Operation> mode_operation_;
-  bool beginning_ = false;  // inside Handshake or Make
+  bool beginning_ = false;  // inside Handshake, Make or MakeMode
   bool ready_ = false;
   absl::Status end_;  // why we end it; OK if we do not
   std::map<std::string, Answered, std::less<>> waiting_;

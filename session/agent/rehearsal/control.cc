@@ -132,8 +132,9 @@ StreamJson::Reply StreamJson::SetPermissionMode(const Json& request) {
   std::string mode = GetString(request, "mode");
   constexpr std::string_view kModes[] = {
       "acceptEdits", "auto", "bypassPermissions", "default", "dontAsk", "plan"};
-  if (std::find(std::begin(kModes), std::end(kModes), mode) ==
-      std::end(kModes)) {
+  // Old versions take any word.
+  if (!c_.options.legacy && std::find(std::begin(kModes), std::end(kModes),
+                                      mode) == std::end(kModes)) {
     return {.error =
                 "Cannot set permission mode: must be one of acceptEdits, "
                 "auto, bypassPermissions, default, dontAsk, plan",

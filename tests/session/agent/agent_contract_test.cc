@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <ostream>
@@ -119,10 +120,11 @@ class AgentContractTest : public ::testing::TestWithParam<Dialect> {
     return ready.value_or(absl::DeadlineExceededError("never ready"));
   }
 
-  absl::Status Apply(const Change& change) {
+  // What a change comes to that `begin` begins.
+  absl::Status Outcome(const std::function<void(Done)>& begin) {
     std::optional<absl::Status> done;
     bool inside = true;
-    agent().Apply(change, [&](absl::Status status) {
+    begin([&](absl::Status status) {
       EXPECT_FALSE(inside) << "called from inside the call";
       EXPECT_FALSE(done.has_value()) << "called twice";
       done = std::move(status);
@@ -131,18 +133,12 @@ class AgentContractTest : public ::testing::TestWithParam<Dialect> {
     EXPECT_TRUE(loop_.RunUntil([&] { return done.has_value(); }));
     return done.value_or(absl::DeadlineExceededError("never done"));
   }
-
+  absl::Status Apply(const Change& change) {
+    return Outcome([&](Done done) { agent().Apply(change, std::move(done)); });
+  }
   absl::Status SetMode(const std::string& mode) {
-    std::optional<absl::Status> done;
-    bool inside = true;
-    agent().SetPermissionMode(mode, [&](absl::Status status) {
-      EXPECT_FALSE(inside) << "called from inside the call";
-      EXPECT_FALSE(done.has_value()) << "called twice";
-      done = std::move(status);
-    });
-    inside = false;
-    EXPECT_TRUE(loop_.RunUntil([&] { return done.has_value(); }));
-    return done.value_or(absl::DeadlineExceededError("never done"));
+    return Outcome(
+        [&](Done done) { agent().SetPermissionMode(mode, std::move(done)); });
   }
 
   [[nodiscard]] bool RunUntilLogged(const std::string& beginning) {

@@ -100,29 +100,49 @@ TEST_P(ClaudeModeTest, IsChangedInATurn) {
 
 TEST_P(ClaudeModeTest, IsRefusedInTheAgentsOwnWords) {
   MustStart();
-  for (const auto& [mode, error, code] :
-       {std::tuple("nonsense",
-                   "Cannot set permission mode: must be one of acceptEdits, "
-                   "auto, bypassPermissions, default, dontAsk, plan",
-                   "invalid_mode"),
-        std::tuple("bypassPermissions",
-                   "Cannot set permission mode to bypassPermissions because "
-                   "the session was not launched with "
-                   "--dangerously-skip-permissions",
-                   "bypass_not_launched")}) {
-    Set(mode);
-    Say(Refused(error, code));
-    ASSERT_TRUE(changed_.has_value());
-    EXPECT_THAT(*changed_, HasReason(Reason::kFieldInvalid));
-    EXPECT_THAT(FieldViolationsOf(*changed_),
-                ElementsAre(Field(&FieldViolation::field, "permission_mode")));
-    EXPECT_THAT(std::string(changed_->message()), HasSubstr(error));
-  }
+  const std::string error =
+      "Cannot set permission mode to bypassPermissions because the session was "
+      "not launched with --dangerously-skip-permissions";
+  Set("bypassPermissions");
+  Say(Refused(error, "bypass_not_launched"));
+  ASSERT_TRUE(changed_.has_value());
+  EXPECT_THAT(*changed_, HasReason(Reason::kFieldInvalid));
+  EXPECT_THAT(FieldViolationsOf(*changed_),
+              ElementsAre(Field(&FieldViolation::field, "permission_mode")));
+  EXPECT_THAT(std::string(changed_->message()), HasSubstr(error));
   EXPECT_THAT(owner_.Take(), IsEmpty());
   Set("default");
   Say(Refused("Unsupported control request subtype: set_permission_mode",
               "unsupported_request"));
   EXPECT_THAT(*changed_, HasReason(Reason::kCapabilityMissing));
+}
+
+// 2.1.197 would take any word, and not start in it again.
+TEST_P(ClaudeModeTest, OneThatDoesNotExistIsRefused) {
+  MustStart();
+  Set("nonsense");
+  EXPECT_EQ(Requests("set_permission_mode"), old() ? 0 : 1);
+  if (!old()) {
+    Say(
+        Refused("Cannot set permission mode: must be one of acceptEdits, auto, "
+                "bypassPermissions, default, dontAsk, plan",
+                "invalid_mode"));
+  }
+  ASSERT_TRUE(changed_.has_value());
+  EXPECT_THAT(*changed_, HasReason(Reason::kFieldInvalid));
+  EXPECT_THAT(owner_.Take(), IsEmpty());
+}
+
+TEST_P(ClaudeModeTest, IsToldInTheWordOfTheAnswer) {
+  if (old()) return;
+  MustStart();
+  Set("plan");
+  Say(Accepted("plan"));
+  owner_.Take();
+  Set("manual");
+  Say(Lines{Accepted("default").dump(), Status("default").dump()});
+  EXPECT_THAT(*changed_, IsOk());
+  EXPECT_THAT(owner_.Take(), ElementsAre("notice MODE \"default\""));
 }
 
 TEST_P(ClaudeModeTest, EndsWithinItsBoundAndALateAnswerIsNothing) {
