@@ -142,7 +142,7 @@ bool Session::MovesWait() const {
 
 bool Session::Rests() const {
   return closed_.ok() && running_ == nullptr && unsolicited_ == nullptr &&
-         transition_ == nullptr && !busy_;
+         transition_ == nullptr && !busy_ && !changing_mode_;
 }
 
 SessionState Session::state() const {

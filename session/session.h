@@ -100,6 +100,11 @@ class Session final : private Agent::Observer, private Transition::Host {
                  Reply<InterruptResult> reply);
   void ResolvePermission(Caller caller, PermissionParams params,
                          Reply<bool> reply);
+  // What a client changes without an agent being started for it
+  // (session_settings.cc).
+  void Update(Caller caller, UpdateParams params, Reply<Labels> reply);
+  void SetPermissionMode(Caller caller, ModeParams params,
+                         Reply<std::string> reply);
   // Starts the agent if none runs; nobody waits for it.
   void Prewarm();
 
@@ -132,7 +137,7 @@ class Session final : private Agent::Observer, private Transition::Host {
   struct Turn {
     std::string turn_id;
     std::string request_id;
-    std::string text;
+    MessageBody body;
     bool unsolicited = false;
     bool started = false;    // turn_started is in the log
     bool sent = false;       // the agent has been given it
@@ -158,7 +163,7 @@ class Session final : private Agent::Observer, private Transition::Host {
     v1::Operation operation = v1::OPERATION_UNSPECIFIED;
     v1::Cause cause = v1::CAUSE_CLIENT;
     // SendMessage with a model: what follows the switch.
-    std::optional<std::string> message;
+    std::optional<MessageBody> message;
     // The message in the mailbox that named the model.
     std::shared_ptr<Turn> serves;
     bool checked = false;  // the conversation is this session's to take
@@ -192,8 +197,9 @@ class Session final : private Agent::Observer, private Transition::Host {
   const std::shared_ptr<Turn>& current_turn() const {
     return unsolicited_ != nullptr ? unsolicited_ : running_;
   }
-  void Accept(const std::shared_ptr<Call>& call, std::string text,
+  void Accept(const std::shared_ptr<Call>& call, MessageBody body,
               const std::optional<std::string>& model, bool next);
+  bool TakesImages() const;
   void Begin(const std::shared_ptr<Turn>& turn);
   void AddStarted(Turn& turn);
   void SendToAgent(const std::shared_ptr<Turn>& turn);
@@ -207,6 +213,13 @@ class Session final : private Agent::Observer, private Transition::Host {
                         v1::ResolvedBy by);
   void WithdrawPermissions();
   bool MayTake(const std::string& conversation);
+
+  // Labels and the permission mode (session_settings.cc).
+  std::shared_ptr<Call> AdmitChange(Caller caller, Call::Answer answer);
+  void ChangeModes();
+  void ModeChanged(const std::shared_ptr<Call>& call, const std::string& mode,
+                   const absl::Status& status);
+  void KeepMode(const std::shared_ptr<Call>& call, const std::string& mode);
 
   // Moves (session_moves.cc), and their ends (session_moved.cc).
   void BeginMove(Item item);
@@ -277,6 +290,13 @@ class Session final : private Agent::Observer, private Transition::Host {
   std::shared_ptr<Item> moving_item_;  // what the transition is for
   v1::Operation moving_ = v1::OPERATION_UNSPECIFIED;
   bool busy_ = false;  // a move looks something up, or is being committed
+  // Changes of the permission mode that wait, and whether the agent makes one.
+  struct ModeChange {
+    std::shared_ptr<Call> call;
+    std::string mode;
+  };
+  std::deque<ModeChange> mode_changes_;
+  bool changing_mode_ = false;
   // Grows with every turn of the agent: a process prepared before a turn is
   // stale after it.
   uint64_t turns_ = 0;

@@ -46,6 +46,12 @@ void Session::OnDelta(DeltaKind kind, std::string_view tool_call_id,
 void Session::OnEvent(v1::Event event, std::string_view raw) {
   // The session's totals are told instead, when the turn has ended.
   if (event.has_usage()) return;
+  if (event.has_notice() && event.notice().kind() == v1::NOTICE_KIND_MODE &&
+      !changing_mode_) {
+    // The agent has changed it by itself, as it does when a plan is accepted.
+    record_.set_permission_mode(event.notice().message());
+    record_changed_ = true;
+  }
   if (!event.has_permission_requested()) {
     Add(std::move(event), raw);
     return;

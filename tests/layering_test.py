@@ -37,7 +37,8 @@ FLOOR_OF = {group: floor for floor, groups in enumerate(FLOORS)
 # One class whose implementation is several files.
 PARTS = {'retiring': 'session', 'session_agent': 'session',
          'session_end': 'session', 'session_moved': 'session',
-         'session_moves': 'session', 'session_turns': 'session'}
+         'session_moves': 'session', 'session_settings': 'session',
+         'session_turns': 'session'}
 
 # Groups that see less than everything below them.
 SEES_ONLY = {

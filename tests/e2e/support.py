@@ -170,6 +170,10 @@ class AgentTest(unittest.TestCase):
         return [p.pid for p in self.server.processes()
                 if p.arguments and p.arguments[0] == self.program]
 
+    def arguments_of(self, pid):
+        return next(p.arguments for p in self.server.processes()
+                    if p.pid == pid)
+
     def fails(self, code, reason):
         return _Fails(self, code, reason)
 

@@ -77,6 +77,9 @@ class Engine {
                                      std::string turn_id = {});
   Pending<bool> Resolve(const std::string& session, std::string permission_id,
                         v1::PermissionDecision decision);
+  Pending<SessionInfo> Update(UpdateParams params, std::string request_id = {});
+  Pending<std::string> SetMode(const std::string& session, std::string mode,
+                               std::string request_id = {});
   Pending<bool> Delete(const std::string& session);
   SessionInfo Info(const std::string& session);
   Pending<std::vector<ConversationRow>> Conversations(
