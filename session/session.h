@@ -72,6 +72,7 @@ class Session final : private Agent::Observer, private Transition::Host {
   struct Options {
     size_t max_queued_messages = 64;
     size_t max_window_bytes = 8 << 20;
+    uint64_t max_events = 0;  // more are not retained; 0: no bound
   };
 
   // `stored` as taken over from the store. `gone` is called once, from the
@@ -121,6 +122,8 @@ class Session final : private Agent::Observer, private Transition::Host {
   void StopAgent(const absl::Status& why);
 
   void ExpireRequests(absl::Time before) { ledger_.Expire(before); }
+  // Events before `oldest` are no longer needed.
+  void Trim(uint64_t oldest);
 
   SessionInfo info() const;
   const SessionRecord& stored() const { return *stored_; }
@@ -253,6 +256,7 @@ class Session final : private Agent::Observer, private Transition::Host {
                  absl::Status status, Task then);
   // Whether it takes calls; if not, the call has its answer.
   bool Takes(const std::shared_ptr<Call>& call);
+  void AddTrim(Append& append);
   void CloseDown(absl::Status why);
   void FinishDelete();
   void ScheduleIdle();
@@ -274,6 +278,7 @@ class Session final : private Agent::Observer, private Transition::Host {
   int writes_ = 0;
   const uint64_t epoch_;
   std::shared_ptr<EventLog> log_;
+  uint64_t trim_ = 0;  // events before it go, or are going
   RequestLedger ledger_;
   PermissionDesk permissions_;
   CostLedger cost_;

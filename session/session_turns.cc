@@ -367,11 +367,15 @@ void Session::AwaitTurn(const RequestResult::Sent& sent,
     return;
   }
   ground_.reading.Run([&loop = ground_.loop, &store = ground_.store,
-                       session_id = record_.session_id(), sent,
+                       session_id = record_.session_id(),
+                       oldest = log_->oldest_sequence(), sent,
                        reply = std::move(reply)]() mutable {
     absl::StatusOr<SendResult> result = MakeError(
-        Reason::kInternal,
-        absl::StrCat("turn ", sent.turn_id(), ": its end is not retained"));
+        Reason::kSequenceOutOfRange,
+        absl::StrCat("turn ", sent.turn_id(),
+                     ": it is over, and its end is no longer retained"),
+        {{"turn_id", sent.turn_id()},
+         {"oldest_sequence", absl::StrCat(oldest)}});
     bool found = false;
     absl::Status loss;  // of the agent that ended last
     for (uint64_t after = sent.sequence(); !found;) {

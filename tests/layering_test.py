@@ -22,7 +22,7 @@ FLOORS = (
     ('session/agent', 'session/store'),
     ('agent_catalog', 'calls', 'committer', 'conversation_claims',
      'cost_ledger', 'event_codec', 'model_names', 'permission_desk', 'plan',
-     'slot_pool'),
+     'retention', 'slot_pool'),
     ('engine_options', 'event_log', 'model_list', 'request_ledger'),
     ('transition',),
     ('session',),
