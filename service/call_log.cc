@@ -10,6 +10,7 @@
 #include "proto/error.h"
 #include "session/base/id.h"
 #include "session/base/log.h"
+#include "understudy/v1/agent_control.pb.h"
 
 namespace understudy::service {
 namespace {
@@ -73,6 +74,11 @@ CallLog::CallLog(std::string_view method)
 
 void CallLog::Read(const google::protobuf::Message& request) {
   session_id_ = UuidField(request, "session_id");
+  if (const auto* update =
+          google::protobuf::DynamicCastToGenerated<v1::UpdateSessionRequest>(
+              &request)) {
+    session_id_ = UuidField(update->session(), "session_id");
+  }
   request_id_ = UuidField(request, "request_id");
 }
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <string_view>
 
@@ -22,12 +23,15 @@
 #include "service/filter.h"
 #include "session/base/id.h"
 #include "session/base/utf8.h"
+#include "session/calls.h"
 
 namespace understudy::service {
 namespace {
 
-constexpr int kMaxLabels = 64;
 constexpr size_t kMaxLabelBytes = 256;
+constexpr int kMaxParts = 1000;
+constexpr std::string_view kImageTypes[] = {"image/png", "image/jpeg",
+                                            "image/gif", "image/webp"};
 constexpr size_t kMaxPermissionMessageBytes = 64 << 10;
 constexpr size_t kMaxPageTokenBytes = 1024;
 
@@ -189,13 +193,68 @@ absl::Status CheckAgentExists(std::string_view agent, const Rules& rules) {
   return NoSuchAgent(agent, rules);
 }
 
-// True if there is an image among the parts.
-bool CheckContent(const v1::Content& content, size_t max_bytes,
+// `field` is the field's name.
+template <typename Map>
+void CheckLabels(std::string_view field, const Map& labels,
+                 Violations& violations) {
+  if (labels.size() > session::kMaxLabels) {
+    violations.Add(field,
+                   absl::StrCat("must not be more than ", session::kMaxLabels,
+                                "; there are ", labels.size()));
+    return;
+  }
+  for (const auto& [key, value] : labels) {
+    if (!session::IsId(key)) {
+      violations.Id(field, key);
+    } else {
+      violations.Text(absl::StrCat(std::string(field), ".", key), value,
+                      kMaxLabelBytes);
+    }
+  }
+}
+
+void CheckUpdateMask(const google::protobuf::FieldMask& mask,
+                     Violations& violations) {
+  for (const std::string& path : mask.paths()) {
+    if (path == "labels" || path == "*") continue;
+    if (const auto key = LabelOfPath(path); key.has_value()) {
+      if (session::IsId(*key)) continue;
+    }
+    const bool is_field =
+        v1::Session::descriptor()->FindFieldByName(path) != nullptr;
+    violations.Add(
+        "update_mask",
+        absl::StrCat("must have paths like labels, labels.KEY and *; ",
+                     Shown(path),
+                     is_field ? " cannot be changed" : " is no field"));
+  }
+}
+
+void CheckImage(const std::string& field, const v1::Image& image,
+                Violations& violations) {
+  if (std::find(std::begin(kImageTypes), std::end(kImageTypes),
+                image.mime_type()) == std::end(kImageTypes)) {
+    violations.Add(field + ".mime_type",
+                   absl::StrCat("must be image/png, image/jpeg, image/gif or "
+                                "image/webp, not ",
+                                Shown(image.mime_type())));
+  }
+  if (image.data().empty()) {
+    violations.Add(field + ".data", "must not be empty");
+  }
+}
+
+void CheckContent(const v1::Content& content, size_t max_bytes,
                   Violations& violations) {
   if (content.parts().empty()) {
     violations.Add("content.parts", "must not be empty");
   }
-  bool has_image = false;
+  if (content.parts_size() > kMaxParts) {
+    violations.Add("content.parts",
+                   absl::StrCat("must not be more than ", kMaxParts,
+                                "; there are ", content.parts_size()));
+    return;
+  }
   size_t bytes = 0;
   for (int i = 0; i < content.parts_size(); ++i) {
     const v1::Part& part = content.parts(i);
@@ -209,7 +268,7 @@ bool CheckContent(const v1::Content& content, size_t max_bytes,
         bytes += part.text().size();
         break;
       case v1::Part::kImage:
-        has_image = true;
+        CheckImage(field + ".image", part.image(), violations);
         bytes += part.image().data().size();
         break;
       case v1::Part::PART_NOT_SET:
@@ -221,7 +280,6 @@ bool CheckContent(const v1::Content& content, size_t max_bytes,
     violations.Add("content", absl::StrCat("must not exceed ", max_bytes,
                                            " bytes; it has ", bytes));
   }
-  return has_image;
 }
 
 bool IsJsonObject(std::string_view text) {
@@ -231,6 +289,12 @@ bool IsJsonObject(std::string_view text) {
 }
 
 }  // namespace
+
+std::optional<std::string_view> LabelOfPath(std::string_view path) {
+  constexpr std::string_view kLabels = "labels.";
+  if (!path.starts_with(kLabels)) return std::nullopt;
+  return path.substr(kLabels.size());
+}
 
 absl::Status Check(const v1::CreateSessionRequest& request,
                    const Rules& rules) {
@@ -243,19 +307,7 @@ absl::Status Check(const v1::CreateSessionRequest& request,
       !fault.empty()) {
     violations.Add("working_directory", fault);
   }
-  if (request.labels_size() > kMaxLabels) {
-    violations.Add("labels",
-                   absl::StrCat("must not be more than ", kMaxLabels,
-                                "; there are ", request.labels_size()));
-  } else {
-    for (const auto& [key, value] : request.labels()) {
-      if (!session::IsId(key)) {
-        violations.Id("labels", key);
-      } else {
-        violations.Text(absl::StrCat("labels.", key), value, kMaxLabelBytes);
-      }
-    }
-  }
+  CheckLabels("labels", request.labels(), violations);
   violations.OptionalUuid("request_id", request.request_id());
   if (!violations.empty()) return violations.ToStatus();
   return CheckAgentExists(request.agent(), rules);
@@ -278,6 +330,15 @@ absl::Status Check(const v1::ListSessionsRequest& request, const Rules&) {
   return violations.ToStatus();
 }
 
+absl::Status Check(const v1::UpdateSessionRequest& request, const Rules&) {
+  Violations violations;
+  violations.Uuid("session.session_id", request.session().session_id());
+  violations.OptionalUuid("request_id", request.request_id());
+  CheckLabels("session.labels", request.session().labels(), violations);
+  CheckUpdateMask(request.update_mask(), violations);
+  return violations.ToStatus();
+}
+
 absl::Status Check(const v1::DeleteSessionRequest& request, const Rules&) {
   Violations violations;
   violations.Change(request);
@@ -287,10 +348,8 @@ absl::Status Check(const v1::DeleteSessionRequest& request, const Rules&) {
 absl::Status Check(const v1::SendMessageRequest& request, const Rules& rules) {
   Violations violations;
   violations.Change(request);
-  bool has_image = false;
   if (request.has_content()) {
-    has_image =
-        CheckContent(request.content(), rules.max_text_bytes, violations);
+    CheckContent(request.content(), rules.max_text_bytes, violations);
   } else if (request.text().empty()) {
     violations.Add("text", "must not be empty");
   } else {
@@ -299,10 +358,7 @@ absl::Status Check(const v1::SendMessageRequest& request, const Rules& rules) {
   violations.OptionalModel("model", request.model());
   violations.Enum("wait_until", request.wait_until(),
                   v1::WaitUntil_IsValid(request.wait_until()));
-  if (!violations.empty() || !has_image) return violations.ToStatus();
-  return MakeError(Reason::kCapabilityMissing,
-                   "send message: this server takes no images",
-                   {{"capability", "image"}});
+  return violations.ToStatus();
 }
 
 absl::Status Check(const v1::SwitchModelRequest& request, const Rules&) {
@@ -364,6 +420,13 @@ absl::Status Check(const v1::ResolvePermissionRequest& request,
     }
   }
   violations.Text("message", request.message(), kMaxPermissionMessageBytes);
+  return violations.ToStatus();
+}
+
+absl::Status Check(const v1::SetPermissionModeRequest& request, const Rules&) {
+  Violations violations;
+  violations.Change(request);
+  violations.OptionalId("permission_mode", request.permission_mode());
   return violations.ToStatus();
 }
 

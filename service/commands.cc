@@ -48,12 +48,6 @@ Reply<Result> Then(Answer<Response> answer, Convert convert) {
   };
 }
 
-template <typename Response>
-CallId Unsupported(std::string_view method, Answer<Response> answer) {
-  std::move(answer)(UnsupportedError(method));
-  return 0;
-}
-
 // One page of a list that is all at hand: calls `add` for each of its rows and
 // returns the token of the next page, which is the place in the list.
 template <typename Request, typename Row, typename Add>
@@ -133,9 +127,17 @@ CallId Commands::ListSessions(const v1::ListSessionsRequest& request,
   return 0;
 }
 
-CallId Commands::UpdateSession(const v1::UpdateSessionRequest&,
+CallId Commands::UpdateSession(const v1::UpdateSessionRequest& request,
                                Answer<v1::UpdateSessionResponse> answer) {
-  return Unsupported("UpdateSession", std::move(answer));
+  if (Refused(request, rules_, answer)) return 0;
+  manager_.UpdateSession(
+      ToCaller(request), ToParams(request),
+      Then<SessionInfo>(std::move(answer), [](const SessionInfo& info) {
+        v1::UpdateSessionResponse response;
+        *response.mutable_session() = ToSession(info);
+        return response;
+      }));
+  return 0;
 }
 
 CallId Commands::DeleteSession(const v1::DeleteSessionRequest& request,
@@ -209,9 +211,17 @@ CallId Commands::ResolvePermission(
 }
 
 CallId Commands::SetPermissionMode(
-    const v1::SetPermissionModeRequest&,
+    const v1::SetPermissionModeRequest& request,
     Answer<v1::SetPermissionModeResponse> answer) {
-  return Unsupported("SetPermissionMode", std::move(answer));
+  if (Refused(request, rules_, answer)) return 0;
+  manager_.SetPermissionMode(
+      ToCaller(request), ToParams(request),
+      Then<std::string>(std::move(answer), [](const std::string& mode) {
+        v1::SetPermissionModeResponse response;
+        response.set_permission_mode(mode);
+        return response;
+      }));
+  return 0;
 }
 
 CallId Commands::ListAgents(const v1::ListAgentsRequest& request,

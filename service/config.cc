@@ -162,7 +162,7 @@ void ReadRoots(const v1::Config& config, const ConfigReader& reader,
 }
 
 void ReadBounds(const v1::Config& config, const ConfigReader& reader,
-                Configuration& result, std::vector<std::string>& warnings) {
+                Configuration& result) {
   session::SessionManager::Options& engine = result.engine;
   result.rules.max_text_bytes =
       reader.Number("max_text_bytes", 1, 64 << 20,
@@ -183,9 +183,6 @@ void ReadBounds(const v1::Config& config, const ConfigReader& reader,
                      engine.event_max_age);
   engine.event_max_count =
       retention.Number("max_events", 1000, INT64_MAX, static_cast<int64_t>(0));
-  if (config.has_event_retention()) {
-    warnings.emplace_back("event_retention has no effect in this version");
-  }
 }
 
 }  // namespace
@@ -231,7 +228,7 @@ ConfigResult ReadConfiguration(const std::optional<ConfigFile>& file,
   ReadListeners(config, overrides, environment, reader, result);
   ReadStore(config, overrides, environment, reader, result);
   ReadRoots(config, reader, configuration.rules);
-  ReadBounds(config, reader, configuration, result.warnings);
+  ReadBounds(config, reader, configuration);
 
   auto& profiles = configuration.engine.profiles;
   if (config.profile().empty()) {

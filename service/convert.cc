@@ -99,6 +99,11 @@ std::string Fingerprint(const google::protobuf::Message& request) {
     reflection.SetString(content.get(), field,
                          LowerUuid(reflection.GetString(*content, field)));
   }
+  if (const auto* field = descriptor.FindFieldByName("session")) {
+    auto& session = static_cast<v1::Session&>(
+        *reflection.MutableMessage(content.get(), field));
+    session.set_session_id(LowerUuid(session.session_id()));
+  }
   for (int i = 0; i < descriptor.field_count(); ++i) {
     const google::protobuf::FieldDescriptor* field = descriptor.field(i);
     if (field->enum_type() != nullptr &&
@@ -147,9 +152,38 @@ session::SendParams ToParams(const v1::SendMessageRequest& request) {
   session::SendParams params;
   params.session_id = LowerUuid(request.session_id());
   params.text = ToText(request);
+  if (request.has_content()) {
+    params.content = std::make_shared<const v1::Content>(request.content());
+  }
   if (!request.model().empty()) params.model = request.model();
   params.wait_completed = request.wait_until() == v1::WAIT_UNTIL_COMPLETED;
   return params;
+}
+
+session::UpdateParams ToParams(const v1::UpdateSessionRequest& request) {
+  const auto& paths = request.update_mask().paths();
+  const auto& labels = request.session().labels();
+  session::UpdateParams params;
+  params.session_id = LowerUuid(request.session().session_id());
+  // Without a mask what is there is meant, and there is no empty map.
+  params.replace = paths.empty() && !labels.empty();
+  for (const std::string& path : paths) {
+    if (const auto key = LabelOfPath(path); !key.has_value()) {
+      params.replace = true;
+    } else if (const auto label = labels.find(std::string(*key));
+               label == labels.end()) {
+      params.labels[std::string(*key)] = std::nullopt;
+    } else {
+      params.labels[label->first] = label->second;
+    }
+  }
+  if (params.replace) params.labels = {labels.begin(), labels.end()};
+  return params;
+}
+
+session::ModeParams ToParams(const v1::SetPermissionModeRequest& request) {
+  return {.session_id = LowerUuid(request.session_id()),
+          .permission_mode = request.permission_mode()};
 }
 
 MoveParams ToParams(const v1::SwitchModelRequest& request) {

@@ -43,6 +43,8 @@ session::CreateParams ToParams(const v1::CreateSessionRequest& request,
 absl::StatusOr<session::ListParams> ToParams(
     const v1::ListSessionsRequest& request);
 session::SendParams ToParams(const v1::SendMessageRequest& request);
+session::UpdateParams ToParams(const v1::UpdateSessionRequest& request);
+session::ModeParams ToParams(const v1::SetPermissionModeRequest& request);
 session::MoveParams ToParams(const v1::SwitchModelRequest& request);
 session::MoveParams ToParams(const v1::ClearRequest& request);
 session::MoveParams ToParams(const v1::ResumeRequest& request);

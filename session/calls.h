@@ -5,8 +5,10 @@
 #ifndef UNDERSTUDY_SESSION_CALLS_H_
 #define UNDERSTUDY_SESSION_CALLS_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -43,18 +45,29 @@ struct SessionInfo {
   std::vector<std::string> pending_permission_ids;
 };
 
+using Labels = std::map<std::string, std::string>;
+// Of one session.
+inline constexpr size_t kMaxLabels = 64;
+
 struct CreateParams {
   std::string session_id;  // "": made here
   std::string agent;       // a profile's name
   std::string model;
   std::string working_directory;
-  std::map<std::string, std::string> labels;
+  Labels labels;
+};
+
+struct UpdateParams {
+  std::string session_id;
+  bool replace = false;  // labels that are not named go
+  // What each is to be; nothing: it goes.
+  std::map<std::string, std::optional<std::string>> labels;
 };
 
 struct ListParams {
   std::string agent;  // "": any
   std::optional<SessionState> state;
-  std::map<std::string, std::string> labels;
+  Labels labels;
   int page_size = 50;
   std::string page_token;
 };
@@ -63,10 +76,18 @@ struct SessionPage {
   std::string next_page_token;
 };
 
+// What a client says to the agent.
+struct MessageBody {
+  std::string text;  // of content: what its parts of text say
+  // The parts; null: it is `text`.
+  std::shared_ptr<const v1::Content> content;
+};
+
 struct SendParams {
   std::string session_id;
-  std::string text;
-  std::optional<std::string> model;  // switch to it first
+  std::string text;                            // as of MessageBody
+  std::shared_ptr<const v1::Content> content;  // as of MessageBody
+  std::optional<std::string> model;            // switch to it first
   bool wait_completed = false;
 };
 struct SendResult {
@@ -100,6 +121,11 @@ struct MoveResult {
 struct InterruptResult {
   bool interrupted = false;
   std::string turn_id;
+};
+
+struct ModeParams {
+  std::string session_id;
+  std::string permission_mode;  // "": the profile's
 };
 
 struct PermissionParams {

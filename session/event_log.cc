@@ -39,6 +39,14 @@ void AddOwned(std::string bytes, size_t events, EventLog::Batch& out) {
 
 }  // namespace
 
+// A permission request, from its event on; or, in an entry, its end.
+struct EventLog::Asked {
+  std::string permission_id;
+  uint64_t sequence = 0;  // of the request
+  // The event, encoded, without sequence and after_sequence; "": it is settled.
+  std::string event;
+};
+
 // One event in a chunk.
 struct EventLog::Entry {
   std::shared_ptr<Chunk> chunk;  // while staged
@@ -47,7 +55,23 @@ struct EventLog::Entry {
   uint64_t sequence = 0;  // 0: a delta
   uint64_t after = 0;     // the newest durable event up to and with this one
   std::string raw;        // as EncodeRaw makes it, or empty
+  std::unique_ptr<Asked> asked;  // while staged: what it says of a permission
 };
+
+// What an event that is about to get its number says of a permission; null:
+// nothing.
+std::unique_ptr<EventLog::Asked> EventLog::AskedOf(const v1::Event& event) {
+  auto asked = std::make_unique<Asked>();
+  if (event.has_permission_requested()) {
+    asked->permission_id = event.permission_requested().permission_id();
+    asked->event = event.SerializeAsString();
+  } else if (event.has_permission_resolved()) {
+    asked->permission_id = event.permission_resolved().permission_id();
+  } else {
+    return nullptr;
+  }
+  return asked;
+}
 
 // Bytes are written by the writer behind `written`, and never change once
 // published; `entries` and `published` are guarded by the log's mutex.
@@ -113,6 +137,7 @@ uint64_t EventLog::Add(v1::Event event, const Stamp& stamp,
           absl::ToUnixNanos(stamp.time));
 
   for (v1::Event& part : SplitEvent(std::move(event))) {
+    std::unique_ptr<Asked> asked = AskedOf(part);
     part.set_sequence(++added_);
     const std::string bytes = part.SerializeAsString();
     std::string frame;
@@ -124,6 +149,8 @@ uint64_t EventLog::Add(v1::Event event, const Stamp& stamp,
     entry.offset = at - entry.chunk->bytes.get();
     entry.size = frame.size();
     entry.sequence = entry.after = added_;
+    if (asked != nullptr) asked->sequence = added_;
+    entry.asked = std::move(asked);
     if (!raw.empty()) entry.raw = EncodeRaw(raw);
     Account(entry);
     raw = {};
@@ -218,6 +245,7 @@ void EventLog::PublishStaged(size_t count) {
         window_.push_back(chunk);
       }
       window_bytes_ += entry.raw.size();
+      if (entry.asked != nullptr) NoteAsked(entry);
       chunk->entries.push_back(std::move(entry));
       staged_.pop_front();
     }
@@ -234,6 +262,15 @@ void EventLog::PublishStaged(size_t count) {
     waiting_.erase(woken_from, waiting_.end());
   }
   for (const std::shared_ptr<Reader>& reader : woken) reader->wake();
+}
+
+// A request is asked anew, or settled, from here on.
+void EventLog::NoteAsked(Entry& entry) {
+  const std::unique_ptr<Asked> asked = std::move(entry.asked);
+  std::erase_if(asked_, [&asked](const Asked& one) {
+    return one.permission_id == asked->permission_id;
+  });
+  if (!asked->event.empty()) asked_.push_back(std::move(*asked));
 }
 
 void EventLog::DropFirstChunk() {
@@ -333,9 +370,12 @@ EventLog::Cursor::Result EventLog::Cursor::Next(size_t max_bytes, Batch& out) {
     AppendFrame(frame, GapEvent(log_->session_id(), position_ + 1, gap_to_)
                            .SerializeAsString());
     AddOwned(std::move(frame), 1, out);
+    if (!jumped_from_.has_value()) jumped_from_ = position_;
     position_ = gap_to_;
+    ShowAsked(out);
     return Result::kEvents;
   }
+  if (ShowAsked(out)) return Result::kEvents;
   if (!placed_ || chunk_ < log_->first_chunk_) {
     if (!Place()) return Result::kBehind;
   }
@@ -357,6 +397,26 @@ EventLog::Cursor::Result EventLog::Cursor::Next(size_t max_bytes, Batch& out) {
   }
   log_->waiting_.push_back(reader_);
   return Result::kEmpty;
+}
+
+// Copies of the requests that the reader has jumped over and that wait for an
+// answer still, as of now: what settles them is behind position_, and comes.
+bool EventLog::Cursor::ShowAsked(Batch& out) {
+  if (!jumped_from_.has_value()) return false;
+  const uint64_t from = *std::exchange(jumped_from_, std::nullopt);
+  v1::Event place;
+  place.set_after_sequence(position_);
+  const std::string tail = place.SerializeAsString();
+  std::string frames;
+  size_t count = 0;
+  for (const Asked& asked : log_->asked_) {
+    if (asked.sequence <= from || asked.sequence > position_) continue;
+    AppendFrame(frames, asked.event, tail);
+    ++count;
+  }
+  if (count == 0) return false;
+  AddOwned(std::move(frames), count, out);
+  return true;
 }
 
 // Finds the place behind position_ in the window; false if the window does not

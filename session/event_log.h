@@ -12,6 +12,9 @@
 // reads from the store until it has caught up, and loses deltas, never durable
 // events; it slows down neither the writer nor another reader.
 //
+// Permission requests that wait for an answer are kept aside, however old: who
+// begins behind one, or has a gap where it was, is shown a copy.
+//
 // Threads: writer methods on the loop only. Cursors on any thread, each on one
 // at a time. `mu_` guards what both see.
 
@@ -141,11 +144,14 @@ class EventLog : public std::enable_shared_from_this<EventLog> {
   struct Entry;
   struct Chunk;
   struct Reader;
+  struct Asked;
 
   char* Reserve(size_t size, std::shared_ptr<Chunk>* chunk);
   void Account(const Entry& entry);
   void PublishStaged(size_t count);
   void DropFirstChunk() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  static std::unique_ptr<Asked> AskedOf(const v1::Event& event);
+  void NoteAsked(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const Options options_;
   Store& store_;
@@ -171,12 +177,16 @@ class EventLog : public std::enable_shared_from_this<EventLog> {
   uint64_t window_after_ ABSL_GUARDED_BY(mu_);
   uint64_t oldest_ ABSL_GUARDED_BY(mu_);
   uint64_t published_ ABSL_GUARDED_BY(mu_);
+  // Permission requests among what is published that wait for an answer.
+  std::vector<Asked> asked_ ABSL_GUARDED_BY(mu_);
   absl::Status closed_ ABSL_GUARDED_BY(mu_);
   std::vector<std::shared_ptr<Reader>> waiting_ ABSL_GUARDED_BY(mu_);
 };
 
 // A reader's place. Sees every durable event after its start, in order, once;
-// a `gap` first where some are no longer retained.
+// a `gap` first where some are no longer retained; and before them, once, the
+// permission requests up to there that still wait for an answer, as events of
+// its own.
 class EventLog::Cursor {
  public:
   enum class Result {
@@ -203,6 +213,7 @@ class EventLog::Cursor {
   Cursor(std::shared_ptr<EventLog> log, const ReaderOptions& options,
          absl::AnyInvocable<void()> wake);
 
+  bool ShowAsked(Batch& out) ABSL_EXCLUSIVE_LOCKS_REQUIRED(log_->mu_);
   bool Place() ABSL_EXCLUSIVE_LOCKS_REQUIRED(log_->mu_);
   void TakeFrom(const std::shared_ptr<Chunk>& chunk, size_t max_bytes,
                 Batch& out) ABSL_EXCLUSIVE_LOCKS_REQUIRED(log_->mu_);
@@ -213,6 +224,8 @@ class EventLog::Cursor {
   const std::shared_ptr<Reader> reader_;
   uint64_t position_ = 0;
   uint64_t gap_to_ = 0;  // a gap (position_, gap_to_] is to be told first
+  // Requests in (jumped_from_, position_] have not come by the log.
+  std::optional<uint64_t> jumped_from_ = 0;
   // The place in the window: valid while the chunk is still there.
   uint64_t chunk_ = 0;
   size_t entry_ = 0;

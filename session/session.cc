@@ -11,6 +11,7 @@
 #include "proto/error.h"
 #include "session/base/id.h"
 #include "session/base/log.h"
+#include "session/retention.h"
 #include "session/retiring.h"
 
 namespace understudy::session {
@@ -146,7 +147,8 @@ bool Session::MovesWait() const {
 
 bool Session::Rests() const {
   return closed_.ok() && running_ == nullptr && unsolicited_ == nullptr &&
-         transition_ == nullptr && undecided_ == nullptr && !busy_;
+         transition_ == nullptr && undecided_ == nullptr && !busy_ &&
+         !changing_mode_;
 }
 
 SessionState Session::state() const {
@@ -241,15 +243,39 @@ Append Session::TakeAppend(std::vector<StoredRequest> rows) {
 void Session::Commit(std::vector<StoredRequest> rows, Task then) {
   Append append = TakeAppend(std::move(rows));
   std::shared_ptr<const SessionRecord> record = append.record;
+  AddTrim(append);
+  const uint64_t oldest = append.oldest_sequence;
   ++writes_;
   ground_.committer.Write(
-      std::move(append),
-      [this, self = self_, sequence = log_->added(), record = std::move(record),
-       then = std::move(then)](absl::Status status) mutable {
+      std::move(append), [this, self = self_, sequence = log_->added(), oldest,
+                          record = std::move(record),
+                          then = std::move(then)](absl::Status status) mutable {
         if (*self == nullptr) return;
+        if (status.ok()) log_->Trim(oldest);
         Committed(sequence, std::move(record), std::move(status),
                   std::move(then));
       });
+}
+
+// Of more events than are retained, the oldest go.
+void Session::AddTrim(Append& append) {
+  const uint64_t oldest = log_->oldest_sequence();
+  trim_ = std::max({trim_, oldest,
+                    OldestByNumber(std::max(trim_, oldest), log_->added(),
+                                   options_.max_events)});
+  // Once more in every append until the store has done it.
+  if (trim_ > oldest) append.oldest_sequence = trim_;
+}
+
+void Session::Trim(uint64_t oldest) {
+  if (undecided_ != nullptr) return;  // another time
+  // What is being added is not to go.
+  oldest = std::min(oldest, log_->newest_sequence() + 1);
+  if (!closed_.ok() || oldest <= std::max(trim_, log_->oldest_sequence())) {
+    return;
+  }
+  trim_ = oldest;
+  Commit();
 }
 
 void Session::Committed(uint64_t sequence,

@@ -81,6 +81,7 @@ class Session final : private Agent::Observer, private Transition::Host {
   struct Options {
     size_t max_queued_messages = 64;
     size_t max_window_bytes = 8 << 20;
+    uint64_t max_events = 0;  // more are not retained; 0: no bound
   };
 
   // `stored` as taken over from the store. `gone` is called once, from the
@@ -109,6 +110,11 @@ class Session final : private Agent::Observer, private Transition::Host {
                  Reply<InterruptResult> reply);
   void ResolvePermission(Caller caller, PermissionParams params,
                          Reply<bool> reply);
+  // What a client changes without an agent being started for it
+  // (session_settings.cc).
+  void Update(Caller caller, UpdateParams params, Reply<Labels> reply);
+  void SetPermissionMode(Caller caller, ModeParams params,
+                         Reply<std::string> reply);
   // Starts the agent if none runs; nobody waits for it.
   void Prewarm();
 
@@ -132,6 +138,8 @@ class Session final : private Agent::Observer, private Transition::Host {
   void LookAfter(absl::Time now);
 
   void ExpireRequests(absl::Time before) { ledger_.Expire(before); }
+  // Events before `oldest` are no longer needed.
+  void Trim(uint64_t oldest);
 
   SessionInfo info() const;
   const SessionRecord& stored() const { return *stored_; }
@@ -148,7 +156,7 @@ class Session final : private Agent::Observer, private Transition::Host {
   struct Turn {
     std::string turn_id;
     std::string request_id;
-    std::string text;
+    MessageBody body;
     bool unsolicited = false;
     bool started = false;    // turn_started is in the log
     bool sent = false;       // the agent has been given it
@@ -178,7 +186,7 @@ class Session final : private Agent::Observer, private Transition::Host {
     v1::Operation operation = v1::OPERATION_UNSPECIFIED;
     v1::Cause cause = v1::CAUSE_CLIENT;
     // SendMessage with a model: what follows the switch.
-    std::optional<std::string> message;
+    std::optional<MessageBody> message;
     // The message in the mailbox that named the model.
     std::shared_ptr<Turn> serves;
     bool checked = false;  // the conversation is this session's to take
@@ -232,10 +240,11 @@ class Session final : private Agent::Observer, private Transition::Host {
   const std::shared_ptr<Turn>& current_turn() const {
     return unsolicited_ != nullptr ? unsolicited_ : running_;
   }
-  void Accept(const std::shared_ptr<Call>& call, std::string text,
+  void Accept(const std::shared_ptr<Call>& call, MessageBody body,
               const std::optional<std::string>& model, bool next);
-  std::shared_ptr<Turn> AddAccepted(const Call& call, std::string text,
+  std::shared_ptr<Turn> AddAccepted(const Call& call, MessageBody body,
                                     const std::optional<std::string>& model);
+  bool TakesImages() const;
   void Begin(const std::shared_ptr<Turn>& turn);
   void AddStarted(Turn& turn);
   void SendToAgent(const std::shared_ptr<Turn>& turn);
@@ -257,6 +266,13 @@ class Session final : private Agent::Observer, private Transition::Host {
   bool NeedsAgent(const Item& item) const;
   bool MayStart();
   void StartOrFail();
+
+  // Labels and the permission mode (session_settings.cc).
+  std::shared_ptr<Call> AdmitChange(Caller caller, Call::Answer answer);
+  void ChangeModes();
+  void ModeChanged(const std::shared_ptr<Call>& call, const std::string& mode,
+                   const absl::Status& status);
+  void KeepMode(const std::shared_ptr<Call>& call, const std::string& mode);
 
   // Moves (session_moves.cc), and their ends (session_moved.cc).
   void GiveUpWaiting(const std::shared_ptr<Call>& call);
@@ -309,6 +325,7 @@ class Session final : private Agent::Observer, private Transition::Host {
                  absl::Status status, Task then);
   // Whether it takes calls; if not, the call has its answer.
   bool Takes(const std::shared_ptr<Call>& call);
+  void AddTrim(Append& append);
   void CloseDown(absl::Status why);
   void FinishDelete();
   void ScheduleIdle();
@@ -330,6 +347,7 @@ class Session final : private Agent::Observer, private Transition::Host {
   int writes_ = 0;
   const uint64_t epoch_;
   std::shared_ptr<EventLog> log_;
+  uint64_t trim_ = 0;  // events before it go, or are going
   RequestLedger ledger_;
   PermissionDesk permissions_;
   CostLedger cost_;
@@ -343,11 +361,18 @@ class Session final : private Agent::Observer, private Transition::Host {
   std::shared_ptr<Turn> unsolicited_;  // one of the agent's own: it comes first
   std::vector<std::shared_ptr<Turn>> ending_;  // over, but not stored yet
   std::unique_ptr<Transition> transition_;
-  std::shared_ptr<Item> moving_item_;  // what that, or being busy, is for
+  std::shared_ptr<Item> moving_item_;     // what that, or being busy, is for
   std::unique_ptr<Undecided> undecided_;  // its commit is under way
   v1::Operation moving_ = v1::OPERATION_UNSPECIFIED;
   bool busy_ = false;      // a move looks something up, or is being taken back
   absl::Time step_began_;  // of the transition, or of what it is busy with
+  // Changes of the permission mode that wait, and whether the agent makes one.
+  struct ModeChange {
+    std::shared_ptr<Call> call;
+    std::string mode;
+  };
+  std::deque<ModeChange> mode_changes_;
+  bool changing_mode_ = false;
   // Grows with every turn of the agent: a process prepared before a turn is
   // stale after it.
   uint64_t turns_ = 0;

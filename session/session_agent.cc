@@ -47,12 +47,13 @@ void Session::OnDelta(DeltaKind kind, std::string_view tool_call_id,
 void Session::OnEvent(v1::Event event, std::string_view raw) {
   // The session's totals are told instead, when the turn has ended.
   if (event.has_usage()) return;
+  if (event.has_notice() && event.notice().kind() == v1::NOTICE_KIND_MODE &&
+      !changing_mode_) {
+    // The agent has changed it by itself, as it does when a plan is accepted.
+    record_.set_permission_mode(event.notice().message());
+    record_changed_ = true;
+  }
   if (!event.has_permission_requested()) {
-    // The mode that it is in from now on: so will the next process be.
-    if (event.notice().kind() == v1::NOTICE_KIND_MODE) {
-      record_.set_permission_mode(event.notice().message());
-      record_changed_ = true;
-    }
     Add(std::move(event), raw);
     return;
   }
@@ -146,10 +147,9 @@ void Session::OnTurnEnded(TurnEnd end, std::string_view) {
 
   const std::optional<Reason> why = ReasonOf(end.error);
   const bool unproven = record_.has_unproven_from();
-  const bool goes_back =
-      (why == Reason::kModelRejected &&
-       (unproven || !record_.model_override().empty())) ||
-      (why == Reason::kConversationUnreadable && unproven);
+  const bool goes_back = (why == Reason::kModelRejected &&
+                          (unproven || !record_.model_override().empty())) ||
+                         (why == Reason::kConversationUnreadable && unproven);
   if (goes_back) {
     // Back to the model before, or to the default where the model has been fine
     // once: it comes before all that waits.
@@ -161,8 +161,7 @@ void Session::OnTurnEnded(TurnEnd end, std::string_view) {
     mailbox_.push_front(std::move(item));
   }
   // A turn that failed for another reason says nothing about the model.
-  if (unproven &&
-      (goes_back || end.outcome == v1::TURN_OUTCOME_SUCCEEDED)) {
+  if (unproven && (goes_back || end.outcome == v1::TURN_OUTCOME_SUCCEEDED)) {
     record_.clear_unproven_from();
     record_changed_ = true;
   }

@@ -94,6 +94,9 @@ void Session::Refuse(const absl::Status& why) {
     it = mailbox_.erase(it);
     ledger_.Finish(call, why);
   }
+  for (const ModeChange& change : std::exchange(mode_changes_, {})) {
+    ledger_.Finish(change.call, why);
+  }
 }
 
 void Session::StopAgent(const absl::Status& why) {
@@ -162,6 +165,7 @@ void Session::CloseDown(absl::Status why) {
   transition_ = nullptr;
   moving_item_ = nullptr;
   idle_timer_ = nullptr;
+  mode_changes_.clear();
   // Of a deletion readers hear when it is stored.
   if (deletions_ == nullptr) log_->Close(why);
   for (Item& item : std::exchange(mailbox_, {})) {

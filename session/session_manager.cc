@@ -212,6 +212,46 @@ void SessionManager::ResolvePermission(Caller caller, PermissionParams params,
                     });
 }
 
+void SessionManager::UpdateSession(Caller caller, UpdateParams params,
+                                   Reply<SessionInfo> reply) {
+  std::string session_id = params.session_id;
+  // The session as it is, with the labels that this call gave it.
+  Reply<Labels> answer =
+      [self = table_->self(), session_id,
+       reply = std::move(reply)](absl::StatusOr<Labels> labels) mutable {
+        if (!labels.ok() || *self == nullptr) {
+          std::move(reply)(labels.ok() ? Stopping() : labels.status());
+          return;
+        }
+        (*self)->Get(
+            session_id, [labels = *std::move(labels), reply = std::move(reply)](
+                            absl::StatusOr<SessionInfo> info) mutable {
+              if (info.ok()) {
+                *info->record.mutable_labels() = {labels.begin(), labels.end()};
+              }
+              std::move(reply)(std::move(info));
+            });
+      };
+  WithSession<Labels>(std::move(session_id), std::move(answer),
+                      [caller = std::move(caller), params = std::move(params)](
+                          Session& session, Reply<Labels> reply) mutable {
+                        session.Update(std::move(caller), std::move(params),
+                                       std::move(reply));
+                      });
+}
+
+void SessionManager::SetPermissionMode(Caller caller, ModeParams params,
+                                       Reply<std::string> reply) {
+  std::string session_id = params.session_id;
+  WithSession<std::string>(
+      std::move(session_id), std::move(reply),
+      [caller = std::move(caller), params = std::move(params)](
+          Session& session, Reply<std::string> reply) mutable {
+        session.SetPermissionMode(std::move(caller), std::move(params),
+                                  std::move(reply));
+      });
+}
+
 std::vector<AgentInfo> SessionManager::ListAgents() const {
   std::vector<AgentInfo> agents;
   for (const Profile& profile : profiles()) {

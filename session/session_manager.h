@@ -61,6 +61,12 @@ class SessionManager {
   void ResolvePermission(Caller caller, PermissionParams params,
                          Reply<bool> reply);
 
+  // Never start an agent. The mode in effect is the answer of the second.
+  void UpdateSession(Caller caller, UpdateParams params,
+                     Reply<SessionInfo> reply);
+  void SetPermissionMode(Caller caller, ModeParams params,
+                         Reply<std::string> reply);
+
   // Never start an agent. `session_id` or `agent` (a profile) names what.
   std::vector<AgentInfo> ListAgents() const;
   void ListModels(Caller caller, std::string session_id, std::string agent,

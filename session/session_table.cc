@@ -19,6 +19,7 @@ constexpr int kMaxRowsForPage = 10000;
 constexpr absl::Duration kRequestsKept = absl::Hours(48);
 constexpr absl::Duration kForgetEvery = absl::Hours(1);
 constexpr absl::Duration kHousekeeping = absl::Seconds(10);
+constexpr absl::Duration kRetireAtLeastEvery = absl::Hours(1);
 
 SessionInfo DormantInfo(StoredSession stored) {
   SessionInfo info;
@@ -142,7 +143,8 @@ std::unique_ptr<Session> SessionTable::Make(
                       pool_, catalog_, claims_},
       Session::Options{.max_queued_messages =
                            static_cast<size_t>(options_.max_queued_messages),
-                       .max_window_bytes = options_.max_window_bytes},
+                       .max_window_bytes = options_.max_window_bytes,
+                       .max_events = options_.event_max_count},
       *kind, *profile, std::move(stored), std::move(request_ids),
       [this, session_id, made] {
         // Not from inside its own call; another may have its place by then.
@@ -220,8 +222,8 @@ void SessionTable::GiveWay(const Profile* profile) {
   if (longest != nullptr) longest->Park();
 }
 
-// Now and then: what is not needed in memory goes, and old requests go from
-// the store.
+// Now and then: what is not needed in memory goes, and old requests and events
+// go from the store.
 void SessionTable::KeepHouse() {
   const std::unique_ptr<EventLoop::Handle> fired = std::move(housekeeping_);
   const absl::Time now = ground_.loop.Now();
@@ -247,7 +249,69 @@ void SessionTable::KeepHouse() {
       });
     });
   }
+  RetireEvents();
   housekeeping_ = ground_.loop.RunAfter(kHousekeeping, [this] { KeepHouse(); });
+}
+
+// Events that are too old, of all sessions: looked for every tenth of their
+// greatest age. By number, sessions that are in use trim themselves; the first
+// time, those are looked for that are not.
+void SessionTable::RetireEvents() {
+  const bool ages = options_.event_max_age != absl::InfiniteDuration();
+  const absl::Duration interval =
+      ages ? std::min(options_.event_max_age / 10, kRetireAtLeastEvery)
+           : absl::InfiniteDuration();
+  if (retiring_events_ || (!ages && options_.event_max_count == 0)) return;
+  const absl::Time now = ground_.loop.Now();
+  if (now - retired_ < interval) return;
+  retired_ = now;
+  retiring_events_ = true;
+  LookForOldEvents("");
+}
+
+void SessionTable::LookForOldEvents(std::string page_token) {
+  ground_.reading.Run(
+      [self = self_, &loop = ground_.loop, &store = ground_.store,
+       retention =
+           Retention{.not_before = ground_.loop.Now() - options_.event_max_age,
+                     .max_events = options_.event_max_count},
+       page_token = std::move(page_token)] {
+        absl::StatusOr<OverduePage> page =
+            FindOverdue(store, retention, page_token);
+        loop.Post([self, page = std::move(page)]() mutable {
+          if (*self == nullptr) return;
+          SessionTable& table = **self;
+          if (!page.ok()) {
+            Log(LogLevel::kWarning, "old events stay in the store",
+                {{"error", std::string(page.status().message())}});
+            table.retiring_events_ = false;
+            return;
+          }
+          for (Overdue& overdue : page->sessions) {
+            table.Trim(std::move(overdue));
+          }
+          if (page->next_page_token.empty()) {
+            table.retiring_events_ = false;
+          } else {
+            table.LookForOldEvents(std::move(page->next_page_token));
+          }
+        });
+      });
+}
+
+void SessionTable::Trim(Overdue overdue) {
+  if (const auto it = sessions_.find(overdue.session_id);
+      it != sessions_.end()) {
+    it->second->Trim(overdue.keep_from);
+    return;
+  }
+  // Whoever takes it over meanwhile fences this off: the next time, then.
+  Append append;
+  append.session_id = std::move(overdue.session_id);
+  append.epoch = overdue.epoch;
+  append.base_sequence = overdue.newest_sequence;
+  append.oldest_sequence = overdue.keep_from;
+  committer_.Write(std::move(append), [](absl::Status) {});
 }
 
 // ---- The standard methods ----

@@ -24,6 +24,7 @@
 #include "session/conversation_claims.h"
 #include "session/engine_options.h"
 #include "session/request_ledger.h"
+#include "session/retention.h"
 #include "session/session.h"
 #include "session/slot_pool.h"
 
@@ -87,6 +88,9 @@ class SessionTable {
   void Store(const std::shared_ptr<Call>& call, SessionRecord record);
   void GiveWay(const Profile* profile);
   void KeepHouse();
+  void RetireEvents();
+  void LookForOldEvents(std::string page_token);
+  void Trim(Overdue overdue);
   void ListMore(ListParams params, SessionPage page, int looked_at,
                 Reply<SessionPage> reply);
 
@@ -105,6 +109,8 @@ class SessionTable {
   absl::Status refuse_;                               // not OK: draining
   std::unique_ptr<EventLoop::Handle> housekeeping_;
   absl::Time forgotten_ = absl::InfinitePast();  // requests, the last time
+  absl::Time retired_ = absl::InfinitePast();    // events, the last time
+  bool retiring_events_ = false;
   // Null once the table is gone: late answers find nobody.
   const std::shared_ptr<SessionTable*> self_ =
       std::make_shared<SessionTable*>(this);

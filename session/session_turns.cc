@@ -17,6 +17,26 @@ namespace {
 // An agent's own words about the end of a turn.
 constexpr size_t kMaxWordsBytes = 16 << 10;
 
+bool HasImage(const v1::Content* content) {
+  return content != nullptr &&
+         std::any_of(content->parts().begin(), content->parts().end(),
+                     [](const v1::Part& part) { return part.has_image(); });
+}
+
+// As an event shows it.
+v1::Content WithoutImages(const v1::Content& content) {
+  v1::Content shown;
+  for (const v1::Part& part : content.parts()) {
+    v1::Part& copy = *shown.add_parts();
+    if (part.has_image()) {
+      copy.mutable_image()->set_mime_type(part.image().mime_type());
+    } else {
+      copy.set_text(part.text());
+    }
+  }
+  return shown;
+}
+
 // What the event tells of how an agent was lost, for a later answer.
 absl::Status LossOf(const v1::AgentExited& exited) {
   ErrorMetadata metadata;
@@ -92,13 +112,23 @@ void Session::Send(CallId id, Caller caller, SendParams params,
                         {}, absl::Seconds(1)));
     return;
   }
+  if (HasImage(params.content.get()) && !TakesImages()) {
+    ledger_.Finish(call, MakeError(Reason::kCapabilityMissing,
+                                   absl::StrCat("send a message to session ",
+                                                record_.session_id(),
+                                                ": its agent takes no images"),
+                                   {{"capability", "images"}}));
+    return;
+  }
+  MessageBody body{.text = std::move(params.text),
+                   .content = std::move(params.content)};
   if (params.model.has_value() && (MovesWait() || !SameModel(*params.model))) {
     Item item;
     item.call = call;
     item.move.kind = MoveParams::Kind::kSwitchModel;
     item.move.model = params.model;
     item.operation = v1::OPERATION_SWITCH_MODEL;
-    item.message = std::move(params.text);
+    item.message = std::move(body);
     item.timer = ground_.loop.RunAfter(profile_.quiesce_timeout,
                                        [this, call] { GiveUpWaiting(call); });
     mailbox_.push_back(std::move(item));
@@ -106,23 +136,27 @@ void Session::Send(CallId id, Caller caller, SendParams params,
     Pump();
     return;
   }
-  Accept(call, std::move(params.text), params.model, /*next=*/false);
+  Accept(call, std::move(body), params.model, /*next=*/false);
 }
 
 // What a message that is accepted adds to the log and to the record.
 std::shared_ptr<Session::Turn> Session::AddAccepted(
-    const Call& call, std::string text,
+    const Call& call, MessageBody body,
     const std::optional<std::string>& model) {
   auto turn = std::make_shared<Turn>();
   turn->turn_id = NewUuid();
   turn->request_id = call.caller.request_id;
-  turn->text = std::move(text);
+  turn->body = std::move(body);
   turn->model = model;
 
   v1::Event event;
   event.set_turn_id(turn->turn_id);
   v1::MessageAccepted& accepted = *event.mutable_message_accepted();
-  accepted.set_text(turn->text);
+  if (turn->body.content != nullptr) {
+    *accepted.mutable_content() = WithoutImages(*turn->body.content);
+  } else {
+    accepted.set_text(turn->body.text);
+  }
   accepted.set_request_id(turn->request_id);
   if (model.has_value()) accepted.set_model(*model);
   turn->sequence = AddSynthetic(std::move(event));
@@ -145,9 +179,9 @@ RequestResult Session::Turn::Accepted() const {
 // Stores the message and answers the call. If the session rests, the turn
 // begins with the same commit. `next`: the message follows its own switch, and
 // comes before all that waits.
-void Session::Accept(const std::shared_ptr<Call>& call, std::string text,
+void Session::Accept(const std::shared_ptr<Call>& call, MessageBody body,
                      const std::optional<std::string>& model, bool next) {
-  const std::shared_ptr<Turn> turn = AddAccepted(*call, std::move(text), model);
+  const std::shared_ptr<Turn> turn = AddAccepted(*call, std::move(body), model);
   const RequestResult result = turn->Accepted();
   const bool now = Rests() && slot_ != nullptr && retiring_.empty() &&
                    (mailbox_.empty() || next);
@@ -174,6 +208,7 @@ void Session::Accept(const std::shared_ptr<Call>& call, std::string text,
 
 // Takes the next from the mailbox, if the session rests.
 void Session::Pump() {
+  ChangeModes();
   if (!Rests() || !refuse_.ok()) return;
   if (mailbox_.empty()) {
     ScheduleIdle();
@@ -245,13 +280,13 @@ void Session::AddStarted(Turn& turn) {
   ++turns_;
   idle_timer_ = nullptr;
   turn.first = !record_.conversation_spoken();
-  NoteConversation(turn.text);
+  NoteConversation(turn.body.text);
   record_changed_ = true;
   if (std::exchange(turn.started, true)) return;
   v1::Event event;
   event.set_turn_id(turn.turn_id);
   v1::TurnStarted& started = *event.mutable_turn_started();
-  started.set_text(turn.text);
+  started.set_text(turn.body.text);
   started.set_model(record_.model());
   started.set_request_id(turn.request_id);
   started.set_unsolicited(turn.unsolicited);
@@ -274,7 +309,9 @@ void Session::SendToAgent(const std::shared_ptr<Turn>& turn) {
     return;
   }
   turn->sent = true;
-  slot_->agent().Send({.turn_id = turn->turn_id, .text = turn->text});
+  slot_->agent().Send({.turn_id = turn->turn_id,
+                       .text = turn->body.text,
+                       .content = turn->body.content});
 }
 
 // The last event of a turn, and what follows for those who wait for it.
@@ -330,6 +367,12 @@ void Session::Complete(std::shared_ptr<Turn> turn,
          });
 }
 
+// The agent that runs, or one of its kind.
+bool Session::TakesImages() const {
+  return slot_ != nullptr ? slot_->agent().capabilities().images
+                          : kind_.capabilities.images;
+}
+
 std::shared_ptr<Session::Turn> Session::FindTurn(
     std::string_view turn_id) const {
   if (running_ != nullptr && running_->turn_id == turn_id) return running_;
@@ -357,11 +400,15 @@ void Session::AwaitTurn(const RequestResult::Sent& sent,
     return;
   }
   ground_.reading.Run([&loop = ground_.loop, &store = ground_.store,
-                       session_id = record_.session_id(), sent,
+                       session_id = record_.session_id(),
+                       oldest = log_->oldest_sequence(), sent,
                        reply = std::move(reply)]() mutable {
     absl::StatusOr<SendResult> result = MakeError(
-        Reason::kInternal,
-        absl::StrCat("turn ", sent.turn_id(), ": its end is not retained"));
+        Reason::kSequenceOutOfRange,
+        absl::StrCat("turn ", sent.turn_id(),
+                     ": it is over, and its end is no longer retained"),
+        {{"turn_id", sent.turn_id()},
+         {"oldest_sequence", absl::StrCat(oldest)}});
     bool found = false;
     absl::Status loss;  // of the agent that ended last
     for (uint64_t after = sent.sequence(); !found;) {

@@ -8,6 +8,7 @@ order, with the variables that the page explains set to what a reader would put
 there. grpcurl is the real one and gets no descriptor file.
 """
 
+import base64
 import json
 import os
 import re
@@ -34,8 +35,11 @@ STANDARD_SERVICES = ('grpc.health.v1.Health',
                      'grpc.reflection.v1alpha.ServerReflection')
 
 # What this server does not do yet, and says so.
-UNIMPLEMENTED = {'UpdateSession', 'SetPermissionMode', 'GetPool', 'WarmPool',
-                 'DrainSlots'}
+UNIMPLEMENTED = {'GetPool', 'WarmPool', 'DrainSlots'}
+# One black pixel.
+PNG = base64.b64decode(
+    'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQ'
+    'AAAABJRU5ErkJggg==')
 # Runs until it is stopped.
 ENDLESS = {'WatchEvents'}
 
@@ -73,7 +77,10 @@ class GrpcurlTest(unittest.TestCase):
             'HOME': self.folder,
             'SOCK': self.server.socket,
             'SESSION': str(uuid.uuid4()),
+            'IMAGE': os.path.join(self.folder, 'image.png'),
         }
+        with open(self.environment['IMAGE'], 'wb') as image:
+            image.write(PNG)
 
     def tearDown(self):
         self.assertEqual(0, self.server.stop(), self.server.log())

@@ -22,7 +22,7 @@ FLOORS = (
     ('session/agent', 'session/store'),
     ('agent_catalog', 'calls', 'committer', 'conversation_claims',
      'cost_ledger', 'event_codec', 'grants', 'model_names', 'permission_desk',
-     'plan', 'start_breaker'),
+     'plan', 'retention', 'start_breaker'),
     ('engine_options', 'event_log', 'model_list', 'request_ledger',
      'slot_pool'),
     ('held_calls', 'transition'),
@@ -39,8 +39,8 @@ FLOOR_OF = {group: floor for floor, groups in enumerate(FLOORS)
 PARTS = {'retiring': 'session', 'session_agent': 'session',
          'session_commit': 'session', 'session_end': 'session',
          'session_moved': 'session', 'session_moves': 'session',
-         'session_starts': 'session', 'session_turns': 'session',
-         'session_watch': 'session'}
+         'session_settings': 'session', 'session_starts': 'session',
+         'session_turns': 'session', 'session_watch': 'session'}
 
 # Groups that see less than everything below them.
 SEES_ONLY = {

@@ -2,10 +2,12 @@
 
 #include <unistd.h>
 
+#include <fstream>
 #include <iostream>
-#include <iterator>
+#include <sstream>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/command.h"
@@ -19,14 +21,20 @@ namespace {
 struct SendArguments {
   v1::SendMessageRequest request;
   std::string text;
+  std::vector<std::string> images;
   bool no_wait = false;
 };
 
 void DeclareSend(CLI::App& command, SendArguments& arguments) {
   auto& request = arguments.request;
   command.add_option("SESSION", *request.mutable_session_id())->required();
-  command.add_option("TEXT", arguments.text, "the message; -: standard input")
-      ->required();
+  command.add_option("TEXT", arguments.text,
+                     "the message; -: standard input; may be left out where "
+                     "there is an image");
+  command
+      .add_option("--image", arguments.images,
+                  "a PNG, JPEG, GIF or WebP file; any number of them")
+      ->allow_extra_args(false);
   command.add_option("--model", *request.mutable_model(),
                      "switch to this model first");
   command.add_flag("--no-wait", arguments.no_wait,
@@ -107,16 +115,66 @@ int SendAndShow(const Context& context, const v1::SendMessageRequest& request) {
   }
 }
 
+std::string ReadAll(std::istream& stream) {
+  std::ostringstream text;
+  text << stream.rdbuf();
+  return std::move(text).str();
+}
+
+// The media type of a picture by its first bytes; "" if it is none that a
+// message may have.
+std::string ImageType(const std::string& data) {
+  const auto has = [&data](size_t at, const std::string& bytes) {
+    return data.compare(at, bytes.size(), bytes) == 0;
+  };
+  if (has(0, "\x89PNG\r\n")) return "image/png";
+  if (has(0, "\xff\xd8\xff")) return "image/jpeg";
+  if (has(0, "GIF8")) return "image/gif";
+  if (data.size() > 12 && has(0, "RIFF") && has(8, "WEBP")) return "image/webp";
+  return "";
+}
+
+// Adds a picture to `content`; what is wrong with the file, or "".
+std::string AddImage(const std::string& path, v1::Content& content) {
+  std::ifstream file(path, std::ios::binary);
+  std::string data = ReadAll(file);
+  if (!file.is_open() || file.bad()) return "cannot be read";
+  std::string type = ImageType(data);
+  if (type.empty()) return "is no PNG, JPEG, GIF or WebP file";
+  v1::Image& image = *content.add_parts()->mutable_image();
+  image.set_mime_type(std::move(type));
+  image.set_data(std::move(data));
+  return "";
+}
+
+// The message; false, and it has said why, if there is none.
+bool ReadMessage(const Context& context, const SendArguments& arguments,
+                 v1::SendMessageRequest& request) {
+  std::string text = arguments.text == "-" ? ReadAll(std::cin) : arguments.text;
+  if (ValidUtf8(text) != text) {
+    PrintError(context.command, "TEXT is not UTF-8");
+    return false;
+  }
+  if (arguments.images.empty()) {
+    if (text.empty()) PrintError(context.command, "TEXT is required");
+    const bool any = !text.empty();
+    request.set_text(std::move(text));
+    return any;
+  }
+  v1::Content& content = *request.mutable_content();
+  if (!text.empty()) content.add_parts()->set_text(std::move(text));
+  for (const std::string& path : arguments.images) {
+    const std::string fault = AddImage(path, content);
+    if (fault.empty()) continue;
+    PrintError(context.command, absl::StrCat(path, ": ", fault));
+    return false;
+  }
+  return true;
+}
+
 int Send(const Context& context, const SendArguments& arguments) {
   v1::SendMessageRequest request = arguments.request;
-  request.set_text(arguments.text == "-"
-                       ? std::string(std::istreambuf_iterator<char>(std::cin),
-                                     std::istreambuf_iterator<char>())
-                       : arguments.text);
-  if (ValidUtf8(request.text()) != request.text()) {
-    PrintError(context.command, "TEXT is not UTF-8");
-    return kUsage;
-  }
+  if (!ReadMessage(context, arguments, request)) return kUsage;
   if (arguments.no_wait) {
     return Answer(
         context, context.client.SendMessage(std::move(request), context.Call()),

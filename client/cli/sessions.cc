@@ -1,4 +1,4 @@
-// create, list, get, delete.
+// create, list, get, update, delete.
 
 #include <filesystem>
 #include <iostream>
@@ -29,6 +29,13 @@ std::string CheckLabel(const std::string& label) {
   return equals == std::string::npos || equals == 0 ? "must be KEY=VALUE" : "";
 }
 
+void AddLabels(CLI::App& command, std::vector<std::string>& labels) {
+  command.add_option("--label", labels, "any number of them")
+      ->allow_extra_args(false)
+      ->check(CLI::Validator(
+          [](std::string& label) { return CheckLabel(label); }, "KEY=VALUE"));
+}
+
 void DeclareCreate(CLI::App& command, CreateArguments& arguments) {
   auto& request = arguments.request;
   command.add_option("--agent", *request.mutable_agent(),
@@ -37,12 +44,18 @@ void DeclareCreate(CLI::App& command, CreateArguments& arguments) {
                      "the model to start with (default: the profile's)");
   command.add_option("--directory", arguments.directory,
                      "where its agents work (default: here)");
-  command.add_option("--label", arguments.labels, "any number of them")
-      ->check(CLI::Validator(
-          [](std::string& label) { return CheckLabel(label); }, "KEY=VALUE"));
+  AddLabels(command, arguments.labels);
   command.add_option("--id", *request.mutable_session_id(),
                      "the session's id, a UUID (default: a new one)");
   AddRequestId(command, request);
+}
+
+std::string KeyOf(const std::string& label) {
+  return label.substr(0, label.find('='));
+}
+
+std::string ValueOf(const std::string& label) {
+  return label.substr(label.find('=') + 1);
 }
 
 // The directory as the server wants it: absolute, and as short as it gets.
@@ -61,9 +74,7 @@ int Create(const Context& context, const CreateArguments& arguments) {
   v1::CreateSessionRequest request = arguments.request;
   request.set_working_directory(AbsolutePath(arguments.directory));
   for (const std::string& label : arguments.labels) {
-    const size_t equals = label.find('=');
-    (*request.mutable_labels())[label.substr(0, equals)] =
-        label.substr(equals + 1);
+    (*request.mutable_labels())[KeyOf(label)] = ValueOf(label);
   }
   return Answer(
       context, context.client.CreateSession(std::move(request), context.Call()),
@@ -141,6 +152,45 @@ int Get(const Context& context, const v1::GetSessionRequest& request) {
                 PrintSession);
 }
 
+// --- update
+
+struct UpdateArguments {
+  v1::UpdateSessionRequest request;
+  std::vector<std::string> labels;
+  std::vector<std::string> removed;
+};
+
+void DeclareUpdate(CLI::App& command, UpdateArguments& arguments) {
+  auto& request = arguments.request;
+  command
+      .add_option("SESSION", *request.mutable_session()->mutable_session_id())
+      ->required();
+  AddLabels(command, arguments.labels);
+  command
+      .add_option("--remove-label", arguments.removed,
+                  "its KEY; any number of them")
+      ->allow_extra_args(false);
+  AddRequestId(command, request);
+}
+
+int Update(const Context& context, const UpdateArguments& arguments) {
+  v1::UpdateSessionRequest request = arguments.request;
+  auto& mask = *request.mutable_update_mask();
+  for (const std::string& label : arguments.labels) {
+    (*request.mutable_session()->mutable_labels())[KeyOf(label)] =
+        ValueOf(label);
+    mask.add_paths(absl::StrCat("labels.", KeyOf(label)));
+  }
+  for (const std::string& key : arguments.removed) {
+    mask.add_paths(absl::StrCat("labels.", key));
+  }
+  return Answer(
+      context, context.client.UpdateSession(std::move(request), context.Call()),
+      [](const v1::UpdateSessionResponse& response) {
+        PrintSession(response.session());
+      });
+}
+
 // --- delete
 
 void DeclareDelete(CLI::App& command, v1::DeleteSessionRequest& request) {
@@ -164,6 +214,8 @@ void AddSessionCommands(CLI::App& app, Command& chosen) {
              Create);
   AddCommand(app, chosen, "list", "List the sessions.", DeclareList, List);
   AddCommand(app, chosen, "get", "Show a session.", DeclareGet, Get);
+  AddCommand(app, chosen, "update", "Change a session's labels.", DeclareUpdate,
+             Update);
   AddCommand(app, chosen, "delete",
              "Stop a session's agent and remove its record and events.",
              DeclareDelete, Delete);

@@ -1,4 +1,4 @@
-// interrupt, permit.
+// interrupt, permit, permission-mode.
 
 #include <iostream>
 #include <map>
@@ -60,6 +60,27 @@ int Permit(const Context& context,
                 [](const v1::ResolvePermissionResponse&) {});
 }
 
+void DeclareMode(CLI::App& command, v1::SetPermissionModeRequest& request) {
+  command.add_option("SESSION", *request.mutable_session_id())->required();
+  command
+      .add_option("MODE", *request.mutable_permission_mode(),
+                  "in the agent's own word; \"\": the profile's")
+      ->required();
+  AddRequestId(command, request);
+}
+
+int SetMode(const Context& context,
+            const v1::SetPermissionModeRequest& request) {
+  return Answer(context,
+                context.client.SetPermissionMode(request, context.Call()),
+                [](const v1::SetPermissionModeResponse& response) {
+                  std::cout << (response.permission_mode().empty()
+                                    ? "(the agent's own default)"
+                                    : response.permission_mode())
+                            << "\n";
+                });
+}
+
 }  // namespace
 
 void AddTurnCommands(CLI::App& app, Command& chosen) {
@@ -69,6 +90,9 @@ void AddTurnCommands(CLI::App& app, Command& chosen) {
   AddCommand(app, chosen, "permit",
              "Answer an agent that asks whether it may use a tool.",
              DeclarePermit, Permit);
+  AddCommand(app, chosen, "permission-mode",
+             "Set the agent's permission mode, at once and for good.",
+             DeclareMode, SetMode);
 }
 
 }  // namespace understudy::client

@@ -201,6 +201,16 @@ void EventStream::HandleBatch(std::unique_ptr<BatchBuffer> buffer) {
 }
 
 bool EventStream::IsNew(const v1::Event& event) {
+  if (event.has_permission_requested()) {
+    // A new stream shows those that wait once more.
+    const bool is_new =
+        asked_.insert(event.permission_requested().permission_id()).second;
+    if (event.sequence() == 0) return is_new;
+  } else if (event.has_permission_resolved()) {
+    asked_.erase(event.permission_resolved().permission_id());
+  } else if (event.has_gap()) {
+    asked_.clear();  // what settled them may be missing
+  }
   const uint64_t sequence =
       event.has_gap() ? event.gap().missing_to() : event.sequence();
   if (sequence == 0) return true;

@@ -27,6 +27,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -127,6 +128,8 @@ class EventStream {
   std::optional<uint64_t> last_sequence_;
   // Where a hole was last found, to tell one that stays.
   std::optional<uint64_t> hole_after_;
+  // Permission requests that were given out and are not settled.
+  std::set<std::string> asked_;
 
   // The batch being read, its new events, and the next of them to deliver.
   std::unique_ptr<BatchBuffer> buffer_;

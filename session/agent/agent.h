@@ -49,6 +49,7 @@ struct Capabilities {
   bool permissions = false;
   // One conversation may be open in two processes while neither takes a turn.
   bool shared_conversation = true;
+  bool images = false;  // takes messages with pictures
 };
 
 // How a process is to begin.
@@ -83,6 +84,8 @@ struct AgentState {
 struct TurnInput {
   std::string turn_id;  // a UUID, unique for ever
   std::string text;     // plain text: never a command of the agent's
+  // The message in parts, in place of `text`; null: it is `text`.
+  std::shared_ptr<const v1::Content> content;
 };
 
 // How a turn ended, as the agent told it.
@@ -182,6 +185,14 @@ class Agent {
   // state is unknown, and the owner replaces the agent. Bounded by
   // Profile::switch_timeout.
   virtual void Apply(const Change& change, Done done) = 0;
+
+  // Changes the permission mode, also while a turn runs, but not beside Apply.
+  // `mode` is in the agent's own word; "": its own default. OK: the process is
+  // in it, and if it was not before, the observer has been told by one notice
+  // of kind MODE. An error with reason FIELD_INVALID or CAPABILITY_MISSING is
+  // definite: nothing changed. Any other means that the mode is unknown, and
+  // the owner ends the agent. Bounded by Profile::switch_timeout.
+  virtual void SetPermissionMode(const std::string& mode, Done done) = 0;
 
   // What that allows for the rest of the session (scope SESSION), in the
   // agent's own words, each at most kMaxGrantBytes; none if the request is

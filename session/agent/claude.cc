@@ -29,6 +29,7 @@ constexpr Capabilities kMost = {
     .interrupt = true,
     .permissions = true,
     .shared_conversation = true,
+    .images = true,
 };
 
 // `get_usage` may ask a service elsewhere for what we do not need of it.
@@ -192,6 +193,26 @@ void ClaudeAgent::OnModelSet(JsonValue answer) {
   setting_model_ = false;
   if (clear_follows_) return BeginClear();
   Finish(absl::OkStatus());
+}
+
+// It answers at once, whatever it does, with the mode in its own word (2.1.329
+// knows some by two), and says it once more in a `system/status` that follows.
+void ClaudeAgent::MakeMode(const std::string& mode) {
+  const std::string id = NextId();
+  const std::string word(ClaudeModeName(mode));
+  // An old version takes any word, and would then not start again.
+  if (!ClaudeKnowsComposed(version_) && !ClaudeModeIsOld(word)) {
+    return FinishMode(FieldInvalid("permission_mode",
+                                   Concat({"the agent has no mode ", word})));
+  }
+  Ask(id, ClaudeSetMode(id, word), [this, word](JsonValue answer) {
+    if (!answer["subtype"].Is("success")) {
+      return FinishMode(ClaudeModeError(word, answer));
+    }
+    const Witness witness(*this);
+    NoteMode(answer["response"]["mode"].String(), /*asked=*/true);
+    if (!witness.gone()) FinishMode(absl::OkStatus());
+  });
 }
 
 void ClaudeAgent::BeginClear() {

@@ -55,6 +55,7 @@ class ClaudeAgent final : public LineAgent {
   void HandleLine(JsonValue line, std::string_view raw) override;
   void Handshake() override;
   void Make(const Change& change) override;
+  void MakeMode(const std::string& mode) override;
   absl::Status ExplainStart(const ExitStatus& exit) const override;
 
   void HandleSystem(JsonValue line, std::string_view raw);
@@ -75,7 +76,8 @@ class ClaudeAgent final : public LineAgent {
   void BeginClear();
   void EndClear(const TurnEnd& end);
   void Track(std::string_view conversation, std::string_view model);
-  void NoteMode(std::string_view mode);
+  // `asked`: it has done what it was asked for.
+  void NoteMode(std::string_view mode, bool asked = false);
   void NoteTasks(JsonValue line);
 
   void SendInterrupt();

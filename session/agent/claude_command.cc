@@ -1,8 +1,10 @@
 #include "session/agent/claude_command.h"
 
+#include <algorithm>
+#include <array>
 #include <utility>
 
-#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "proto/error.h"
 #include "session/base/concat.h"
 #include "session/base/id.h"
@@ -12,6 +14,7 @@ namespace understudy::session {
 namespace {
 
 constexpr std::string_view kDefaultModel = "default";
+constexpr std::string_view kDefaultMode = "default";
 
 std::string ControlRequest(std::string_view id, std::string_view request) {
   return Concat({R"({"type":"control_request","request_id":)", JsonString(id),
@@ -25,14 +28,43 @@ std::string ControlResponse(std::string_view id, std::string_view response) {
        JsonString(id), R"(,"response":)", response, "}}"});
 }
 
-std::string UserLine(std::string_view uuid, std::string_view text,
-                     std::string_view members) {
-  std::string line = R"({"type":"user","message":{"role":"user","content":)";
-  AppendJsonString(text, line);
+constexpr std::string_view kComposed = R"(,"client_composed":true)";
+
+std::string UserLine() {
+  return R"({"type":"user","message":{"role":"user","content":)";
+}
+
+void EndUserLine(std::string_view uuid, std::string_view members,
+                 std::string& line) {
   line.append(R"(},"parent_tool_use_id":null,"uuid":)");
   AppendJsonString(uuid, line);
   line.append(members).append("}");
-  return line;
+}
+
+// `text` as one that is not looked at for a command.
+void AppendText(std::string_view text, bool knows_composed, std::string& line) {
+  if (!knows_composed && !text.empty() && text.front() == '/') {
+    AppendJsonString(Concat({" ", text}), line);
+  } else {
+    AppendJsonString(text, line);
+  }
+}
+
+void AppendImage(const v1::Image& image, std::string& line) {
+  line.append(R"({"type":"image","source":{"type":"base64","media_type":)");
+  AppendJsonString(image.mime_type(), line);
+  line.append(R"(,"data":")");
+  std::string data;
+  absl::Base64Escape(image.data(), &data);
+  line.append(data).append(R"("}})");
+}
+
+size_t SizeOf(const v1::Content& content) {
+  size_t size = 256;
+  for (const v1::Part& part : content.parts()) {
+    size += part.text().size() + part.image().data().size() / 3 * 4 + 128;
+  }
+  return size;
 }
 
 }  // namespace
@@ -46,6 +78,17 @@ bool IsClaudeMode(std::string_view mode) {
     if (!absl::ascii_isalpha(c)) return false;
   }
   return !mode.empty() && mode.size() <= 64;
+}
+
+std::string_view ClaudeModeName(std::string_view mode) {
+  return mode.empty() ? kDefaultMode : mode;
+}
+
+bool ClaudeModeIsOld(std::string_view mode) {
+  // As its --help lists them.
+  static constexpr std::array<std::string_view, 6> kModes = {
+      "acceptEdits", "auto", "bypassPermissions", "default", "dontAsk", "plan"};
+  return std::find(kModes.begin(), kModes.end(), mode) != kModes.end();
 }
 
 absl::StatusOr<Command> ClaudeCommand(const Profile& profile,
@@ -65,7 +108,7 @@ absl::StatusOr<Command> ClaudeCommand(const Profile& profile,
   const std::string& mode = opening.permission_mode.empty()
                                 ? profile.permission_mode
                                 : opening.permission_mode;
-  if (!mode.empty() && !IsClaudeMode(mode)) {
+  if (!mode.empty() && !IsId(mode)) {
     return FieldInvalid("permission_mode", "is not a word");
   }
 
@@ -131,21 +174,49 @@ std::string ClaudeSetModel(std::string_view request_id,
                                 JsonString(ClaudeModelName(model)), "}"}));
 }
 
+std::string ClaudeSetMode(std::string_view request_id, std::string_view mode) {
+  return ControlRequest(request_id,
+                        Concat({R"({"subtype":"set_permission_mode","mode":)",
+                                JsonString(mode), "}"}));
+}
+
 std::string ClaudeInterrupt(std::string_view request_id) {
   return ControlRequest(request_id, R"({"subtype":"interrupt"})");
 }
 
 std::string ClaudeMessage(std::string_view uuid, std::string_view text,
                           bool knows_composed) {
-  constexpr std::string_view kComposed = R"(,"client_composed":true)";
-  if (!knows_composed && !text.empty() && text.front() == '/') {
-    return UserLine(uuid, Concat({" ", text}), kComposed);
+  std::string line = UserLine();
+  AppendText(text, knows_composed, line);
+  EndUserLine(uuid, kComposed, line);
+  return line;
+}
+
+std::string ClaudeMessage(std::string_view uuid, const v1::Content& content,
+                          bool knows_composed) {
+  std::string line = UserLine();
+  line.reserve(SizeOf(content));
+  char before = '[';
+  for (const v1::Part& part : content.parts()) {
+    line.push_back(std::exchange(before, ','));
+    if (part.has_image()) {
+      AppendImage(part.image(), line);
+    } else {
+      line.append(R"({"type":"text","text":)");
+      AppendText(part.text(), knows_composed, line);
+      line.push_back('}');
+    }
   }
-  return UserLine(uuid, text, kComposed);
+  line.push_back(']');
+  EndUserLine(uuid, kComposed, line);
+  return line;
 }
 
 std::string ClaudeClear(std::string_view uuid) {
-  return UserLine(uuid, "/clear", "");
+  std::string line = UserLine();
+  line.append(R"("/clear")");
+  EndUserLine(uuid, "", line);
+  return line;
 }
 
 std::string ClaudeAllow(std::string_view request_id, std::string_view input,

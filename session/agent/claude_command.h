@@ -19,6 +19,11 @@ std::string_view ClaudeModelName(std::string_view model);
 
 // Whether `mode` can be the name of a permission mode.
 bool IsClaudeMode(std::string_view mode);
+// The same of a permission mode.
+std::string_view ClaudeModeName(std::string_view mode);
+// Whether 2.1.197, which takes any word when it is asked to change its mode,
+// has this one.
+bool ClaudeModeIsOld(std::string_view mode);
 
 // `new_conversation` is the id that a new conversation gets.
 // FIELD_INVALID if something may not stand in an argument list.
@@ -35,12 +40,17 @@ std::string ClaudeGetUsage(std::string_view request_id);
 std::string ClaudeApplySettings(std::string_view request_id,
                                 std::string_view settings);
 std::string ClaudeSetModel(std::string_view request_id, std::string_view model);
+std::string ClaudeSetMode(std::string_view request_id, std::string_view mode);
 std::string ClaudeInterrupt(std::string_view request_id);
 
 // A message. `text` is never a command: versions that do not know how to be
 // told so (`knows_composed` false) get a space before a slash, which keeps
 // them from looking.
 std::string ClaudeMessage(std::string_view uuid, std::string_view text,
+                          bool knows_composed);
+// The same in parts. Such a version looks for a command in one of them, the
+// last or the first: each text is kept from it.
+std::string ClaudeMessage(std::string_view uuid, const v1::Content& content,
                           bool knows_composed);
 // The command that begins a new conversation.
 std::string ClaudeClear(std::string_view uuid);

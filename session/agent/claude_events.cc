@@ -402,6 +402,17 @@ absl::Status ClaudeModelError(std::string_view model, JsonValue answer) {
   return MakeError(Reason::kAgentUnresponsive, text);
 }
 
+absl::Status ClaudeModeError(std::string_view mode, JsonValue answer) {
+  const std::string error = answer["error"].String();
+  if (answer["error_code"].Is("unsupported_request") ||
+      Contains(error, "Unsupported control")) {
+    return MakeError(Reason::kCapabilityMissing,
+                     Concat({"set permission mode ", mode, ": ", error}));
+  }
+  return FieldInvalid("permission_mode",
+                      error.empty() ? "the agent refuses it" : error);
+}
+
 bool ClaudeKnowsComposed(std::string_view version) {
   constexpr std::array<int, 3> kFirst = {2, 1, 329};
   std::array<int, 3> parts = {};

@@ -51,6 +51,10 @@ std::vector<ModelInfo> ReadClaudeModels(JsonValue models);
 // Why `set_model` was refused. MODEL_REJECTED where the model is the reason.
 absl::Status ClaudeModelError(std::string_view model, JsonValue answer);
 
+// Why `set_permission_mode` was refused. FIELD_INVALID: there is no such mode,
+// or not for this process, and it is as it was.
+absl::Status ClaudeModeError(std::string_view mode, JsonValue answer);
+
 // The first version that takes a message as text when it is told to.
 bool ClaudeKnowsComposed(std::string_view version);
 

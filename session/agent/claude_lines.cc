@@ -28,8 +28,10 @@ constexpr absl::Duration kResultGrace = absl::Seconds(1);
 
 void ClaudeAgent::Send(const TurnInput& input) {
   turns_.Send(input.turn_id, process().queued_bytes());
-  Write(
-      ClaudeMessage(input.turn_id, input.text, ClaudeKnowsComposed(version_)));
+  const bool knows_composed = ClaudeKnowsComposed(version_);
+  Write(input.content != nullptr
+            ? ClaudeMessage(input.turn_id, *input.content, knows_composed)
+            : ClaudeMessage(input.turn_id, input.text, knows_composed));
 }
 
 v1::Delivered ClaudeAgent::delivered() const {
@@ -207,10 +209,10 @@ void ClaudeAgent::NoteTasks(JsonValue line) {
   }
 }
 
-void ClaudeAgent::NoteMode(std::string_view mode) {
+void ClaudeAgent::NoteMode(std::string_view mode, bool asked) {
   // The next process is started with it: what cannot be one is not taken.
   if (!IsClaudeMode(mode) || mode == permission_mode_) return;
-  const bool known = !permission_mode_.empty();
+  const bool known = asked || !permission_mode_.empty();
   permission_mode_ = mode;
   if (!known) return;
   v1::Event event;

@@ -79,7 +79,8 @@ void LineAgent::Start(Done ready) {
 }
 
 void LineAgent::Apply(const Change& change, Done done) {
-  UNDERSTUDY_CHECK(!busy(), "an agent makes one change at a time");
+  UNDERSTUDY_CHECK(!busy() && !mode_operation_,
+                   "an agent makes one change at a time");
   Begin(std::move(done), bounds_.change, [this] {
     Finish(MakeError(Reason::kAgentUnresponsive,
                      absl::StrCat("change of ", name_, ": not done within ",
@@ -88,6 +89,34 @@ void LineAgent::Apply(const Change& change, Done done) {
   beginning_ = true;
   Make(change);
   beginning_ = false;
+}
+
+void LineAgent::SetPermissionMode(const std::string& mode, Done done) {
+  UNDERSTUDY_CHECK(ready_ && !busy() && !mode_operation_,
+                   "an agent makes one change at a time");
+  mode_operation_.emplace();
+  mode_operation_->done = std::move(done);
+  mode_operation_->timer = loop_.RunAfter(bounds_.change, [this] {
+    FinishMode(MakeError(
+        Reason::kAgentUnresponsive,
+        absl::StrCat("set the permission mode of ", name_, ": not done within ",
+                     absl::FormatDuration(bounds_.change))));
+  });
+  beginning_ = true;
+  MakeMode(mode);
+  beginning_ = false;
+}
+
+void LineAgent::FinishMode(absl::Status status) {
+  if (!mode_operation_) return;
+  if (beginning_) {
+    mode_operation_->timer = loop_.RunAfter(
+        absl::ZeroDuration(),
+        [this, status = std::move(status)] { FinishMode(status); });
+    return;
+  }
+  Operation operation = *std::exchange(mode_operation_, std::nullopt);
+  std::move(operation.done)(std::move(status));
 }
 
 void LineAgent::Finish(absl::Status status) {
@@ -226,6 +255,8 @@ void LineAgent::OnExit(const ExitStatus& status) {
   const Loss loss{status, Explain(status)};
   const Witness witness(*this);
   Finish(loss.why);
+  if (witness.gone()) return;
+  FinishMode(loss.why);
   if (witness.gone()) return;
   observer_->OnLost(loss);
 }

@@ -8,6 +8,8 @@
 // Invariants:
 //  - At most one operation (the handshake, or a change) is in progress. It ends
 //    by Finish, its bound or the end of the process: its Done is called once.
+//    The same holds of a change of the permission mode, which ends by
+//    FinishMode and may be made in a turn.
 //  - An answer whose operation has ended is ignored.
 //  - Once it has decided to end the process, it listens to it no more.
 //  - The owner may destroy it from inside every call that it makes. A protocol
@@ -45,6 +47,7 @@ class LineAgent : public Agent, private Subprocess::Observer {
 
   void Start(Done ready) final;
   void Apply(const Change& change, Done done) final;
+  void SetPermissionMode(const std::string& mode, Done done) final;
   void Stop(absl::Duration grace) final;
 
   const Capabilities& capabilities() const final { return capabilities_; }
@@ -90,6 +93,8 @@ class LineAgent : public Agent, private Subprocess::Observer {
   virtual void Handshake() = 0;
   // Begins a change, which ends with Finish.
   virtual void Make(const Change& change) = 0;
+  // Begins a change of the permission mode, which ends with FinishMode.
+  virtual void MakeMode(const std::string& mode) = 0;
   // Why the process ended before the handshake did; AGENT_START_FAILED unless
   // the protocol knows better.
   virtual absl::Status ExplainStart(const ExitStatus& exit) const;
@@ -114,6 +119,9 @@ class LineAgent : public Agent, private Subprocess::Observer {
   // Ends the operation in progress. The last thing to be done, except from
   // inside Handshake and Make, where Done is called a moment later.
   void Finish(absl::Status status);
+
+  // The same for the change of the permission mode, and MakeMode.
+  void FinishMode(absl::Status status);
 
   // Ends the process because of what it did or did not do. The first reason
   // counts. OnLost follows.
@@ -156,7 +164,8 @@ class LineAgent : public Agent, private Subprocess::Observer {
   std::string directory_;
 
   std::optional<Operation> operation_;
-  bool beginning_ = false;  // inside Handshake or Make
+  std::optional<Operation> mode_operation_;
+  bool beginning_ = false;  // inside Handshake, Make or MakeMode
   bool ready_ = false;
   absl::Status end_;  // why we end it; OK if we do not
   std::map<std::string, Answered, std::less<>> waiting_;

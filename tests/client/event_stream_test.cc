@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
@@ -250,6 +251,32 @@ TEST_F(EventStreamTest, DeliversAGapAndWhatFollowsIt) {
   EXPECT_EQ((*gap)->gap().missing_to(), 10u);
   EXPECT_EQ(Read(stream, 10), Range(11, 20));
   EXPECT_THAT(interruptions_, IsEmpty());
+}
+
+TEST_F(EventStreamTest, E3_ARequestThatWaitsIsDeliveredOnceAcrossConnections) {
+  Append(10);
+  v1::Event asked;
+  asked.mutable_permission_requested()->set_permission_id("b");
+  service_.log().Append(asked);
+  v1::Event settled;
+  settled.mutable_permission_resolved()->set_permission_id("a");
+  service_.log().Append(settled);
+  service_.log().Script({.cut_after = 10, .asked = {"a"}});
+  service_.log().Script({.cut_after = 11, .asked = {"a"}});
+  service_.log().Script({.cut_after = 12, .asked = {"a", "b"}});
+  // Another request under an id that is free again.
+  service_.log().Script({.asked = {"b", "a"}});
+  EventStream& stream = Open(9);
+  std::vector<std::string> told;
+  for (int i = 0; i < 5; ++i) {
+    const auto event = stream.Next();
+    ASSERT_TRUE(event.ok()) << event.status();
+    const v1::Event& seen = **event;
+    told.push_back(absl::StrCat(seen.sequence(),
+                                seen.permission_requested().permission_id(),
+                                seen.has_permission_resolved() ? "!" : ""));
+  }
+  EXPECT_THAT(told, ElementsAre("0a", "10", "11b", "12!", "0a"));
 }
 
 TEST_F(EventStreamTest, DoesNotAskForAGapAgain) {

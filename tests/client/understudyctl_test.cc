@@ -3,6 +3,7 @@
 #include <csignal>
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -189,6 +190,56 @@ TEST_F(UnderstudyctlTest, CreatePrintsTheId) {
                                 HasSubstr("model: \"m\""),
                                 HasSubstr("key: \"a\" value: \"b=c\""),
                                 HasSubstr("directory: \"/srv/work\""))));
+}
+
+TEST_F(UnderstudyctlTest, UpdateSetsAndRemovesLabels) {
+  EXPECT_THAT(Output({"update", kSession, "--label=a=b=c", "--remove-label=d"}),
+              HasSubstr("a=b=c"));
+  EXPECT_THAT(
+      Requests("UpdateSession"),
+      ElementsAre(AllOf(HasSubstr("key: \"a\" value: \"b=c\""),
+                        HasSubstr("paths: \"labels.a\" paths: \"labels.d\""))));
+  const auto answer = FromJson<v1::UpdateSessionResponse>(
+      Output({"update", kSession, "--label=a=b", "--output=json"}));
+  EXPECT_EQ(answer.session().labels().at("a"), "b");
+}
+
+TEST_F(UnderstudyctlTest, PermissionModePrintsTheModeInEffect) {
+  EXPECT_EQ(Output({"permission-mode", kSession, "plan"}), "plan\n");
+  EXPECT_EQ(Output({"permission-mode", kSession, ""}),
+            "(the agent's own default)\n");
+  EXPECT_THAT(Requests("SetPermissionMode"),
+              ElementsAre(HasSubstr("permission_mode: \"plan\""), testing::_));
+}
+
+TEST_F(UnderstudyctlTest, SendTakesPictures) {
+  const auto file = [this](const std::string& name, const std::string& bytes) {
+    const std::string path = folder_.path() + "/" + name;
+    std::ofstream(path, std::ios::binary) << bytes;
+    return path;
+  };
+  const std::string png = file("png", "\x89PNG\r\n\x1a\n");
+  const std::string webp = file("webp", "RIFF....WEBPVP8 ");
+  const auto sent = [&](const std::vector<std::string>& arguments) {
+    std::vector<std::string> command = {"send", kSession, "--no-wait"};
+    command.insert(command.end(), arguments.begin(), arguments.end());
+    Output(command);
+    return Requests("SendMessage").back();
+  };
+  EXPECT_THAT(sent({"look", "--image=" + png, "--image=" + webp}),
+              HasSubstr("content { parts { text: \"look\" } "
+                        "parts { image { mime_type: \"image/png\" "
+                        "data: \"\\211PNG\\r\\n\\032\\n\" } } "
+                        "parts { image { mime_type: \"image/webp\" "));
+  EXPECT_THAT(sent({"--image=" + png}),
+              HasSubstr("content { parts { image { mime_type"));
+  for (const std::string& path :
+       {file("text", "hello"), file("empty", ""), folder_.path() + "/missing",
+        folder_.path()}) {
+    const auto result = Run({"send", kSession, "look", "--image=" + path});
+    EXPECT_EQ(result.exit_code, 2) << path;
+    EXPECT_THAT(result.errors, HasSubstr(path));
+  }
 }
 
 TEST_F(UnderstudyctlTest, CreateWorksWhereItIsCalled) {

@@ -7,7 +7,9 @@ What the model is sent is read from the stand-in for its API: that, and not
 what anybody believes, proves which model ran and what it knew.
 """
 
+import base64
 import os
+import signal
 import time
 import unittest
 
@@ -16,6 +18,11 @@ from client import outcome, route
 from protos import event
 from support import (ALLOW, GONE, SOON, DEFAULT_MODEL, KNOWN, NEVER, OTHER_MODEL, QUESTION,
                      SECRET, UNKNOWN, UNKNOWN_MODEL, AgentTest)
+
+# One black pixel.
+PNG = base64.b64decode(
+    'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQ'
+    'AAAABJRU5ErkJggg==')
 
 NO_SUCH_CONVERSATION = '00000000-0000-4000-8000-000000000000'
 
@@ -72,6 +79,61 @@ class EveryVersion:
         self.assertEqual('first and the rest of it', ''.join(
             e.text_delta.text for e in events.of('text_delta')))
         self.assertEqual('first and the rest of it', answer.text)
+        self.check_log(events)
+
+    def test_a_picture_arrives_and_text_beside_it_is_no_command(self):
+        client = self.serve()
+        session = self.session()
+        client.send(session, SECRET)
+        before = client.get(session)
+        for parts in (('/clear', PNG), (PNG, '/new'), ('/model haiku',),
+                      ('look', PNG, '/compact')):
+            answer = client.send_content(session, *parts)
+            self.assertEqual('SUCCEEDED', outcome(answer))
+            request = self.api.turns[-1]
+            content = request.messages[-1]['content']
+            self.assertEqual(
+                [base64.b64encode(PNG).decode()] * parts.count(PNG),
+                [block['source']['data'] for block in content
+                 if block['type'] == 'image'])
+            # New versions tell the model beside it where the picture is kept.
+            told = [text.strip() for text in request.user_texts]
+            for part in parts:
+                if isinstance(part, str):
+                    self.assertIn(part, told)
+        after = client.get(session)
+        self.assertEqual(before.agent_session_id, after.agent_session_id)
+        self.assertEqual(before.model, after.model)
+        self.assertEqual(KNOWN, client.send(session, QUESTION).text)
+
+    def test_a_permission_mode_is_set_natively_and_kept(self):
+        client = self.serve()
+        session = self.session()
+        events = client.watch(session)
+        self.assertEqual('plan', client.set_mode(session, 'plan'))
+        client.send(session, SECRET)
+        pid, = self.agent_pids()
+        self.assertIn('--permission-mode=plan', self.arguments_of(pid))
+        self.assertEqual('acceptEdits',
+                         client.set_mode(session, 'acceptEdits'))
+        for mode in ('nonsense', 'bypassPermissions'):
+            with self.fails('INVALID_ARGUMENT', 'FIELD_INVALID'):
+                client.set_mode(session, mode)
+        self.assertEqual([pid], self.agent_pids())
+        self.assertEqual(KNOWN, client.send(session, QUESTION).text)
+        self.assertEqual('acceptEdits', client.get(session).permission_mode)
+
+        os.kill(pid, signal.SIGKILL)
+        events.wait_for('agent_exited')
+        self.assertEqual(KNOWN, client.send(session, QUESTION).text)
+        second, = self.agent_pids()
+        self.assertIn('--permission-mode=acceptEdits',
+                      self.arguments_of(second))
+        events.wait_for_sequence(client.get(session).newest_sequence)
+        self.assertEqual(
+            ['plan', 'acceptEdits'],
+            [e.notice.message for e in events.of('notice')
+             if e.notice.kind == event.NOTICE_KIND_MODE])
         self.check_log(events)
 
     def test_a10_a11_c3_c7_a_switch_by_restart_keeps_the_conversation(

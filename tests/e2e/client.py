@@ -110,6 +110,23 @@ class Client:
             session_id=session_id, text=text, wait_until=wait_until,
             request_id=str(uuid.uuid4()), **fields))
 
+    def send_content(self, session_id, *parts):
+        """Sends texts and PNG files (bytes), and waits for the turn."""
+        message = event.Content(parts=[
+            event.Part(text=part) if isinstance(part, str) else
+            event.Part(image=event.Image(mime_type='image/png', data=part))
+            for part in parts])
+        return self.call(self.control.SendMessage, control.SendMessageRequest(
+            session_id=session_id, content=message, wait_until=COMPLETED,
+            request_id=str(uuid.uuid4())))
+
+    def set_mode(self, session_id, permission_mode):
+        return self.call(self.control.SetPermissionMode,
+                         control.SetPermissionModeRequest(
+                             session_id=session_id,
+                             permission_mode=permission_mode,
+                             request_id=str(uuid.uuid4()))).permission_mode
+
     def start(self, session_id, text, **fields):
         """Sends without waiting for the end of the turn."""
         return self.send(session_id, text, control.WAIT_UNTIL_ACCEPTED,

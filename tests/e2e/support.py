@@ -188,6 +188,10 @@ class AgentTest(unittest.TestCase):
             self.assertTrue(processes.wait_for_end(
                 pid, deadline - time.monotonic()), f'{pid} lives on')
 
+    def arguments_of(self, pid):
+        return next(p.arguments for p in self.server.processes()
+                    if p.pid == pid)
+
     def fails(self, code, reason):
         return _Fails(self, code, reason)
 

@@ -41,7 +41,8 @@ const AgentKind kFake = {.name = "fake",
                                           .load_conversation = true,
                                           .interrupt = true,
                                           .permissions = true,
-                                          .shared_conversation = true},
+                                          .shared_conversation = true,
+                                          .images = true},
                          .valid_conversation = &ValidConversation,
                          .local_conversations = &LocalConversations,
                          .is_elsewhere = &IsElsewhere,
@@ -74,6 +75,7 @@ FakeAgent::FakeAgent(FakeWorld& world, const Profile& profile,
       opening_(opening),
       observer_(observer),
       pid_(++world.next_pid_),
+      mode_(opening.permission_mode),
       granted_(opening.grants.begin(), opening.grants.end()) {
   state_.model = opening.model.empty() ? world.default_model : opening.model;
   state_.verified = world.verifies;
@@ -183,6 +185,7 @@ void FakeAgent::Send(const TurnInput& input) {
   delivered_ = v1::DELIVERED_NO;
   turn_id_ = input.turn_id;
   text_ = input.text;
+  content_ = input.content;
   Step(
       FakeStep::kTurn, absl::InfiniteDuration(),
       [this] {
@@ -192,7 +195,8 @@ void FakeAgent::Send(const TurnInput& input) {
                                      .conversation = state_.conversation,
                                      .model = state_.model,
                                      .pid = pid_,
-                                     .messages_before = context_.size()});
+                                     .messages_before = context_.size(),
+                                     .content = content_});
         context_.push_back(text_);
         world_.transcripts[state_.conversation] = context_;
         observer_->OnTurnStarted(turn_id_, "");
@@ -376,6 +380,52 @@ void FakeAgent::Make(const Change& change) {
   }
 }
 
+void FakeAgent::SetPermissionMode(const std::string& mode, Done done) {
+  if (mode_done_ || !pending_.empty()) {
+    world_.violations.push_back(
+        absl::StrCat("agent ", pid_, " was given a mode during a change"));
+  }
+  mode_done_ = std::move(done);
+  const auto answer = [this](absl::Status status) {
+    std::move(std::exchange(mode_done_, nullptr))(std::move(status));
+  };
+  const FakeFate fate =
+      world_.decide ? world_.decide(FakeStep::kMode, *this) : FakeFate{};
+  const bool silent = fate.kind == FakeFate::Kind::kSilent;
+  mode_step_ = world_.loop_.RunAfter(
+      silent ? profile_.switch_timeout : fate.delay,
+      [this, mode, answer, kind = fate.kind] {
+        switch (kind) {
+          case FakeFate::Kind::kFine:
+            if (mode != mode_) SayMode(mode);
+            return answer(absl::OkStatus());
+          case FakeFate::Kind::kCrash:
+            return Crash();
+          case FakeFate::Kind::kRefuse:
+            return answer(FieldInvalid("permission_mode", "it has no such"));
+          case FakeFate::Kind::kSilent:
+            return answer(MakeError(Reason::kAgentUnresponsive, "no answer"));
+          default:
+            mode_ = mode;
+            return answer(
+                MakeError(Reason::kAgentProtocol, "it talks nonsense"));
+        }
+      });
+}
+
+void FakeAgent::SayMode(const std::string& mode) {
+  mode_ = mode;
+  v1::Event event;
+  event.mutable_notice()->set_kind(v1::NOTICE_KIND_MODE);
+  event.mutable_notice()->set_message(mode);
+  observer_->OnEvent(std::move(event), "{}");
+}
+
+void FakeAgent::ChangeMode(const std::string& mode) {
+  SayMode(mode);
+  observer_->OnQuiet();
+}
+
 std::vector<std::string> FakeAgent::AnswerPermission(
     std::string_view permission_id, const PermissionAnswer& answer) {
   if (permission_ != permission_id) return {};
@@ -426,7 +476,9 @@ void FakeAgent::Lose(absl::Status why, ExitStatus exit) {
   const std::unique_ptr<EventLoop::Handle> stop = std::move(stop_);
   std::erase(world_.live_, this);
   const std::shared_ptr<bool> alive = alive_;
+  const std::unique_ptr<EventLoop::Handle> mode_step = std::move(mode_step_);
   for (Done& done : std::exchange(pending_, {})) std::move(done)(why);
+  if (*alive && mode_done_) std::move(std::exchange(mode_done_, nullptr))(why);
   if (*alive) observer_->OnLost({.exit = exit, .why = why});
 }
 
@@ -451,14 +503,6 @@ void FakeAgent::ChangeConversation(const std::string& conversation) {
 }
 
 void FakeAgent::Say(v1::Event event) {
-  observer_->OnEvent(std::move(event), "{}");
-  observer_->OnQuiet();
-}
-
-void FakeAgent::ChangeMode(const std::string& mode) {
-  v1::Event event;
-  event.mutable_notice()->set_kind(v1::NOTICE_KIND_MODE);
-  event.mutable_notice()->set_message(mode);
   observer_->OnEvent(std::move(event), "{}");
   observer_->OnQuiet();
 }

@@ -37,6 +37,7 @@ enum class FakeStep {
   kMiddle,     // between two deltas of a turn
   kEnd,        // before the end of a turn
   kInterrupt,  // it is interrupted
+  kMode,       // a change of the permission mode
   kStop,       // it is asked to end
 };
 
@@ -64,6 +65,7 @@ struct FakeDelivery {
   std::string model;
   pid_t pid = 0;
   size_t messages_before = 0;  // in the conversation, as the agent knew it
+  std::shared_ptr<const v1::Content> content;  // of a message in parts
 };
 
 class FakeWorld {
@@ -83,7 +85,8 @@ class FakeWorld {
                             .load_conversation = false,
                             .interrupt = true,
                             .permissions = true,
-                            .shared_conversation = true};
+                            .shared_conversation = true,
+                            .images = true};
   std::string default_model = "model-default";
   std::set<std::string> bad_models;   // refused natively, fail a turn otherwise
   std::set<std::string> gone_models;  // no process starts on them
@@ -124,6 +127,7 @@ class FakeAgent final : public Agent {
   v1::Delivered delivered() const override { return delivered_; }
   void Interrupt() override;
   void Apply(const Change& change, Done done) override;
+  void SetPermissionMode(const std::string& mode, Done done) override;
   std::vector<std::string> AnswerPermission(
       std::string_view permission_id, const PermissionAnswer& answer) override;
   void Stop(absl::Duration grace) override;
@@ -147,6 +151,7 @@ class FakeAgent final : public Agent {
   void ChangeModel(const std::string& model);
   void ChangeConversation(const std::string& conversation);
   void ChangeMode(const std::string& mode);
+  const std::string& mode() const { return mode_; }
   void set_background(bool background) { background_ = background; }
   // Ends the turn that waits for an answer, or is held by kSilent.
   void FinishTurn(TurnEnd end);
@@ -165,6 +170,7 @@ class FakeAgent final : public Agent {
   void Unresponsive();
   void Work(int deltas);
   void EndTurn();
+  void SayMode(const std::string& mode);
 
   FakeWorld& world_;
   const Profile profile_;
@@ -177,8 +183,10 @@ class FakeAgent final : public Agent {
   v1::Delivered delivered_ = v1::DELIVERED_NO;
   std::string turn_id_;
   std::string text_;
+  std::shared_ptr<const v1::Content> content_;
   std::string permission_;
   bool interrupting_ = false;
+  std::string mode_;
   bool unsolicited_ = false;
   bool background_ = false;
   bool lost_ = false;
@@ -189,6 +197,9 @@ class FakeAgent final : public Agent {
   // One thing at a time, beside a stop.
   std::unique_ptr<EventLoop::Handle> step_;
   std::unique_ptr<EventLoop::Handle> stop_;
+  // A change of the mode, beside a turn.
+  Done mode_done_;
+  std::unique_ptr<EventLoop::Handle> mode_step_;
   // Whether the agent is there still, for calls after which it may not be.
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -229,6 +229,15 @@ FakeAgentControl::Unary FakeAgentControl::ListSessions(
   return Finish(context, status);
 }
 
+FakeAgentControl::Unary FakeAgentControl::UpdateSession(
+    Context context, const v1::UpdateSessionRequest* request,
+    v1::UpdateSessionResponse* response) {
+  const absl::Status status = Begin("UpdateSession", *request);
+  *response->mutable_session() = Session();
+  *response->mutable_session()->mutable_labels() = request->session().labels();
+  return Finish(context, status);
+}
+
 FakeAgentControl::Unary FakeAgentControl::DeleteSession(
     Context context, const v1::DeleteSessionRequest* request,
     google::protobuf::Empty*) {
@@ -286,6 +295,13 @@ FakeAgentControl::Unary FakeAgentControl::ResolvePermission(
     Context context, const v1::ResolvePermissionRequest* request,
     v1::ResolvePermissionResponse*) {
   return Finish(context, Begin("ResolvePermission", *request));
+}
+
+FakeAgentControl::Unary FakeAgentControl::SetPermissionMode(
+    Context context, const v1::SetPermissionModeRequest* request,
+    v1::SetPermissionModeResponse* response) {
+  response->set_permission_mode(request->permission_mode());
+  return Finish(context, Begin("SetPermissionMode", *request));
 }
 
 FakeAgentControl::Unary FakeAgentControl::ListAgents(

@@ -55,6 +55,8 @@ class FakeAgentControl : public v1::AgentControl::CallbackService,
                    v1::Session*) override;
   Unary ListSessions(Context, const v1::ListSessionsRequest*,
                      v1::ListSessionsResponse*) override;
+  Unary UpdateSession(Context, const v1::UpdateSessionRequest*,
+                      v1::UpdateSessionResponse*) override;
   Unary DeleteSession(Context, const v1::DeleteSessionRequest*,
                       google::protobuf::Empty*) override;
   Unary SendMessage(Context, const v1::SendMessageRequest*,
@@ -69,6 +71,8 @@ class FakeAgentControl : public v1::AgentControl::CallbackService,
                   v1::InterruptResponse*) override;
   Unary ResolvePermission(Context, const v1::ResolvePermissionRequest*,
                           v1::ResolvePermissionResponse*) override;
+  Unary SetPermissionMode(Context, const v1::SetPermissionModeRequest*,
+                          v1::SetPermissionModeResponse*) override;
   Unary ListAgents(Context, const v1::ListAgentsRequest*,
                    v1::ListAgentsResponse*) override;
   Unary ListModels(Context, const v1::ListModelsRequest*,

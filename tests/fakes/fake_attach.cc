@@ -64,6 +64,13 @@ void FakeAttach::Subscribe(const v1::Subscribe& subscribe) {
         gap.set_missing_to(connection.oldest - 1);
         after = connection.oldest - 1;
       }
+      for (const std::string& id : connection.asked) {
+        auto& batch = *outgoing_.emplace_back().mutable_batch();
+        batch.set_subscription_id(subscribe.subscription_id());
+        v1::Event& event = *batch.add_events();
+        event.set_after_sequence(after);
+        event.mutable_permission_requested()->set_permission_id(id);
+      }
       log_ = log;
     }
     shown_ = after;

@@ -40,6 +40,8 @@ struct FakeConnection {
   std::set<uint64_t> omit = {};
   // Events before this one are no longer retained: they are replaced by `gap`.
   uint64_t oldest = 1;
+  // Permission requests that wait: a copy of each comes first.
+  std::vector<std::string> asked = {};
   size_t batch_size = 16;
   // Shows nothing, not even `subscribed`.
   bool silent = false;

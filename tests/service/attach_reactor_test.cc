@@ -3,6 +3,7 @@
 #include <numeric>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/ascii.h"
@@ -104,6 +105,50 @@ TEST_F(AttachReactorTest, SubscribesFromNowOnWithoutAfterSequence) {
   EXPECT_EQ(client_.Subscribed(1).front().newest_sequence(), newest);
   SendMessage(session_, "two");
   ExpectDense(1, newest + 1);
+}
+
+TEST_F(AttachReactorTest, E3_ShowsARequestThatWaitsToWhoeverAttaches) {
+  bool asked = false;
+  engine_.world.decide = [&asked](FakeStep step, FakeAgent&) {
+    const bool asks = step == FakeStep::kMiddle && !std::exchange(asked, true);
+    return FakeFate{.kind =
+                        asks ? FakeFate::Kind::kAsk : FakeFate::Kind::kFine};
+  };
+  engine_.Send(session_, "use a tool");
+  const session::SessionInfo info = engine_.Info(session_);
+  ASSERT_THAT(info.pending_permission_ids, SizeIs(1));
+  const std::string& id = info.pending_permission_ids.front();
+  Subscribe(1, "");
+  Subscribe(2, absl::StrCat("after_sequence: ", info.newest_sequence));
+  Subscribe(3);
+  ExpectDense(3);
+  for (const uint64_t subscription : {1, 2}) {
+    Await([&] { return !client_.Events(subscription).empty(); }, "the request");
+    ASSERT_THAT(client_.Events(subscription), SizeIs(1));
+    const v1::Event copy = client_.Events(subscription).front();
+    EXPECT_EQ(copy.permission_requested().permission_id(), id);
+    EXPECT_EQ(copy.sequence(), 0u);
+    EXPECT_EQ(copy.after_sequence(), info.newest_sequence);
+    EXPECT_EQ(copy.turn_id(), info.running_turn_id);
+  }
+  EXPECT_TRUE(engine_.Resolve(session_, id, v1::PERMISSION_DECISION_ALLOW)
+                  .status()
+                  .ok());
+  Subscribe(4, "");
+  SendMessage(session_, "more");
+  for (const uint64_t subscription : {1, 2, 3, 4}) {
+    Await(
+        [&] {
+          const auto got = client_.Events(subscription);
+          return !got.empty() && got.back().sequence() ==
+                                     engine_.Info(session_).newest_sequence;
+        },
+        "the newest event");
+  }
+  for (const v1::Event& event : client_.Events(4)) {
+    EXPECT_NE(event.sequence(), 0u) << "it is settled";
+  }
+  EXPECT_EQ(client_.Events(1)[1].sequence(), info.newest_sequence + 1);
 }
 
 TEST_F(AttachReactorTest, GoesOnAfterASequenceWithoutASeam) {

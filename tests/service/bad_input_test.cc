@@ -151,6 +151,10 @@ void AddIds(Table& table) {
                   "session_id: $0 permission_id: 'p' "
                   "decision: PERMISSION_DECISION_ALLOW",
                   id, "session_id");
+    table.AddText(&Commands::UpdateSession, "session { session_id: $0 }", id,
+                  "session.session_id");
+    table.AddText(&Commands::SetPermissionMode, "session_id: $0", id,
+                  "session_id");
     table.AddText(&Commands::ListModels, "session_id: $0", id, "session_id");
     table.AddText(&Commands::ListConversations, "session_id: $0", id,
                   "session_id");
@@ -170,6 +174,11 @@ void AddIds(Table& table) {
                   "request_id");
     table.AddText(&Commands::Interrupt, named + "request_id: $0", id,
                   "request_id");
+    table.AddText(&Commands::SetPermissionMode, named + "request_id: $0", id,
+                  "request_id");
+    table.AddText(&Commands::UpdateSession,
+                  absl::StrCat("session { ", named, "} request_id: $0"), id,
+                  "request_id");
     table.AddText(&Commands::ResolvePermission,
                   named +
                       "permission_id: 'p' request_id: $0 "
@@ -188,6 +197,8 @@ void AddIds(Table& table) {
   table.Add(&Commands::ResolvePermission, {}, "session_id");
   table.Add(&Commands::ResolvePermission, {}, "permission_id");
   table.Add(&Commands::ResolvePermission, {}, "decision");
+  table.Add(&Commands::UpdateSession, {}, "session.session_id");
+  table.Add(&Commands::SetPermissionMode, {}, "session_id");
   table.Add(&Commands::ListConversations, {}, "session_id");
   table.Add(&Commands::CreateSession, {}, "working_directory");
 
@@ -211,7 +222,53 @@ void AddIds(Table& table) {
     table.AddText(&Commands::ResolvePermission,
                   named + "permission_id: 'p' option_id: $0", id, "option_id");
     table.AddText(&Commands::ListModels, "agent: $0", id, "agent");
+    table.AddText(&Commands::SetPermissionMode, named + "permission_mode: $0",
+                  id, "permission_mode");
+    table.AddText(
+        &Commands::UpdateSession,
+        absl::StrCat("session { ", named, " labels { key: $0 value: 'v' } }"),
+        id, "session.labels");
   }
+}
+
+void AddUpdateMasks(Table& table) {
+  const std::string named =
+      absl::StrCat("session { session_id: '", kSession, "' } ");
+  // Fields that cannot be changed, and what is no field.
+  for (const char* path : {"session_id",
+                           "agent",
+                           "model",
+                           "model_override",
+                           "working_directory",
+                           "state",
+                           "permission_mode",
+                           "usage",
+                           "create_time",
+                           "labels.",
+                           "labels.-a",
+                           "labels.a b",
+                           "label",
+                           "Labels",
+                           "session.labels",
+                           "**",
+                           "",
+                           " labels",
+                           "usage.cost_usd",
+                           "labels,model"}) {
+    table.AddText(&Commands::UpdateSession,
+                  named + "update_mask { paths: 'labels' paths: $0 }", path,
+                  "update_mask");
+  }
+  v1::UpdateSessionRequest update;
+  update.mutable_session()->set_session_id(kSession);
+  auto& labels = *update.mutable_session()->mutable_labels();
+  labels["team"] = std::string(257, 'x');
+  table.Add(&Commands::UpdateSession, update, "session.labels.team");
+  labels["team"] = "\xff";
+  table.Add(&Commands::UpdateSession, update, "session.labels.team");
+  labels.clear();
+  for (int i = 0; i < 65; ++i) labels[absl::StrCat("label", i)] = "x";
+  table.Add(&Commands::UpdateSession, update, "session.labels");
 }
 
 void AddModels(Table& table) {
@@ -277,13 +334,34 @@ void AddTexts(Table& table, size_t max_text_bytes) {
     }
   });
   add("content", [&](auto& r) {
-    r.mutable_content()->add_parts()->mutable_image()->set_data(long_text);
+    v1::Image& image = *r.mutable_content()->add_parts()->mutable_image();
+    image.set_mime_type("image/png");
+    image.set_data(long_text);
   });
-  // An image is well formed, and more than this server takes.
-  table.Add(&Commands::SendMessage, with([](auto& r) {
-    r.mutable_content()->add_parts()->mutable_image()->set_data("x");
-  }),
-            "", Reason::kCapabilityMissing);
+  // Texts and images together.
+  add("content", [&](auto& r) {
+    r.mutable_content()->add_parts()->set_text("x");
+    v1::Image& image = *r.mutable_content()->add_parts()->mutable_image();
+    image.set_mime_type("image/png");
+    image.set_data(std::string(max_text_bytes, 'x'));
+  });
+  add("content.parts[0].image.data", [](auto& r) {
+    r.mutable_content()->add_parts()->mutable_image()->set_mime_type(
+        "image/png");
+  });
+  for (const char* type : {"", "png", "image/svg+xml", "image/PNG",
+                           "image/png ", "text/plain", "image/png;a=b"}) {
+    add("content.parts[0].image.mime_type", [&](auto& r) {
+      v1::Image& image = *r.mutable_content()->add_parts()->mutable_image();
+      image.set_mime_type(type);
+      image.set_data("x");
+    });
+  }
+  add("content.parts", [](auto& r) {
+    for (int i = 0; i < 1001; ++i) {
+      r.mutable_content()->add_parts()->set_text("x");
+    }
+  });
 }
 
 void AddEnums(Table& table) {
@@ -421,6 +499,7 @@ TEST(BadInputTest, IsRefusedWithTheFieldNamedBeforeTheEngineHearsOfIt) {
   AddPermissions(table);
   AddLists(table);
   AddLabelsAndAgents(table);
+  AddUpdateMasks(table);
   EXPECT_GE(table.rows().size(), 200u);
 
   Engine engine;

@@ -167,14 +167,33 @@ TEST_F(CheckTest, TakesWorkingDirectoriesUnderTheRootsOnly) {
   EXPECT_THAT(Check(In(folder.path() + "/other"), rules_), IsOk());
 }
 
-TEST_F(CheckTest, SaysThatImagesAreNotTaken) {
-  const absl::Status status = CheckText<v1::SendMessageRequest>(
-      absl::StrCat(kSession,
-                   "content { parts { text: 'look' } "
-                   "parts { image { mime_type: 'image/png' data: 'x' } } }"));
-  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
-  EXPECT_THAT(status, HasReason(Reason::kCapabilityMissing));
-  EXPECT_EQ(MetadataOf(status)["capability"], "image");
+TEST_F(CheckTest, TakesPicturesWithAndWithoutText) {
+  for (const char* type :
+       {"image/png", "image/jpeg", "image/gif", "image/webp"}) {
+    const std::string image = absl::StrCat("parts { image { mime_type: '", type,
+                                           "' data: '\\xff\\x00' } } ");
+    EXPECT_THAT(CheckText<v1::SendMessageRequest>(
+                    absl::StrCat(kSession, "content { ", image, "}")),
+                IsOk());
+    EXPECT_THAT(CheckText<v1::SendMessageRequest>(
+                    absl::StrCat(kSession, "content { ", image,
+                                 "parts { text: 'look' } ", image, "}")),
+                IsOk());
+  }
+}
+
+TEST_F(CheckTest, TakesTheMasksOfWhatCanBeChanged) {
+  for (const char* mask :
+       {"", "paths: 'labels'", "paths: '*'", "paths: 'labels.team'",
+        "paths: 'labels.a.b-c' paths: 'labels.d' paths: 'labels'"}) {
+    EXPECT_THAT(CheckText<v1::UpdateSessionRequest>(
+                    absl::StrCat("session { ", kSession,
+                                 "labels { key: 'team' value: '' } } "
+                                 "update_mask { ",
+                                 mask, "}")),
+                IsOk())
+        << mask;
+  }
 }
 
 TEST_F(CheckTest, LetsAnAttachCommandRepeatItsRequestIdInAnyCase) {

@@ -163,7 +163,7 @@ TEST_F(ConfigTest, ReadsEveryField) {
       max_memory_bytes: 536870912
     })"));
   EXPECT_THAT(result.problems, IsEmpty());
-  EXPECT_THAT(result.warnings, ElementsAre(HasSubstr("event_retention")));
+  EXPECT_THAT(result.warnings, IsEmpty());
   const Configuration& configuration = result.configuration;
   EXPECT_THAT(configuration.rules.working_directory_roots,
               ElementsAre(programs_));
@@ -304,15 +304,13 @@ TEST_F(ConfigTest, ReportsBadFlagsAndMissingPrograms) {
 
 TEST_F(ConfigTest, SaysWhatHasNoEffect) {
   const ConfigResult result = Read(
-      "event_retention { max_events: 1000 } "
       "profile { name: 'a' agent: 'claude' command: 'understudy-rehearsal' "
       "warm: 2 sessions_per_process: 3 disable: 'clear' disable: 'resume' }");
   EXPECT_THAT(result.problems, IsEmpty());
-  EXPECT_THAT(
-      result.warnings,
-      ElementsAre(HasSubstr("event_retention"), HasSubstr("\"a\": warm"),
-                  HasSubstr("\"a\": sessions_per_process"),
-                  HasSubstr("\"a\": disable: \"resume\"")));
+  EXPECT_THAT(result.warnings,
+              ElementsAre(HasSubstr("\"a\": warm"),
+                          HasSubstr("\"a\": sessions_per_process"),
+                          HasSubstr("\"a\": disable: \"resume\"")));
   // Also for a profile of a file, our own program is the one beside us.
   EXPECT_EQ(result.configuration.engine.profiles[0].command,
             own_ + "/understudy-rehearsal");

@@ -89,6 +89,56 @@ TEST(ConvertTest, TakesADefaultThatIsSpelledOutForTheSame) {
               Parse<Resolve>("scope: PERMISSION_SCOPE_SESSION"));
 }
 
+TEST(ConvertTest, AFingerprintCoversEveryPartOfAMessage) {
+  using Send = v1::SendMessageRequest;
+  std::set<std::string> all;
+  for (const char* content :
+       {"text: 'ab'", "content { parts { text: 'ab' } }",
+        "content { parts { text: 'a' } parts { text: 'b' } }",
+        "content { parts { image { mime_type: 'image/png' data: 'ab' } } }",
+        "content { parts { image { mime_type: 'image/gif' data: 'ab' } } }",
+        "content { parts { image { mime_type: 'image/png' data: 'ac' } } }"}) {
+    EXPECT_TRUE(all.insert(Fingerprint(Parse<Send>(content))).second)
+        << content;
+  }
+}
+
+TEST(ConvertTest, AFingerprintKnowsASessionInAnyCase) {
+  v1::UpdateSessionRequest lower;
+  lower.mutable_session()->set_session_id(kLower);
+  (*lower.mutable_session()->mutable_labels())["team"] = "a";
+  v1::UpdateSessionRequest upper = lower;
+  upper.mutable_session()->set_session_id(kUpper);
+  EXPECT_EQ(Fingerprint(lower), Fingerprint(upper));
+  upper.mutable_update_mask()->add_paths("labels");
+  EXPECT_NE(Fingerprint(lower), Fingerprint(upper));
+}
+
+TEST(ConvertTest, ReadsWhatIsToBecomeOfLabels) {
+  using Update = v1::UpdateSessionRequest;
+  const std::string labels =
+      "session { labels { key: 'a' value: '1' } "
+      "labels { key: 'b.c' value: '2' } } ";
+  for (const char* mask :
+       {"", "update_mask { paths: 'labels' }", "update_mask { paths: '*' }",
+        "update_mask { paths: 'labels.a' paths: '*' }"}) {
+    const auto params = ToParams(Parse<Update>(labels + mask));
+    EXPECT_TRUE(params.replace) << mask;
+    EXPECT_EQ(params.labels.size(), 2u) << mask;
+  }
+  const auto some = ToParams(Parse<Update>(
+      labels + "update_mask { paths: 'labels.b.c' paths: 'labels.d' }"));
+  EXPECT_FALSE(some.replace);
+  EXPECT_EQ(some.labels.size(), 2u);
+  EXPECT_EQ(some.labels.at("b.c"), "2");
+  EXPECT_EQ(some.labels.at("d"), std::nullopt);
+  // An empty map is there only where the mask says so.
+  EXPECT_FALSE(ToParams(Update()).replace);
+  const auto none = ToParams(Parse<Update>("update_mask { paths: 'labels' }"));
+  EXPECT_TRUE(none.replace);
+  EXPECT_TRUE(none.labels.empty());
+}
+
 TEST(ConvertTest, KeepsAFingerprintAcrossProcesses) {
   // They are stored: another value would make every repeat a reuse.
   v1::ClearRequest request;

@@ -81,19 +81,6 @@ TEST_F(RpcServerTest, NamesTheFieldOfABadRequest) {
 }
 
 TEST_F(RpcServerTest, C8_SaysWhatThisVersionDoesNotHave) {
-  const std::string session = CreateSession();
-  v1::UpdateSessionRequest update;
-  update.mutable_session()->set_session_id(session);
-  v1::UpdateSessionResponse updated;
-  EXPECT_THAT(Call([&](grpc::ClientContext& context) {
-                return stub_->UpdateSession(&context, update, &updated);
-              }),
-              HasReason(Reason::kCapabilityMissing));
-  v1::SetPermissionModeResponse mode;
-  EXPECT_THAT(Call([&](grpc::ClientContext& context) {
-                return stub_->SetPermissionMode(&context, {}, &mode);
-              }),
-              HasReason(Reason::kCapabilityMissing));
   v1::GetPoolResponse pool;
   EXPECT_THAT(Call([&](grpc::ClientContext& context) {
                 return pool_->GetPool(&context, {}, &pool);
@@ -109,6 +96,67 @@ TEST_F(RpcServerTest, C8_SaysWhatThisVersionDoesNotHave) {
                 return pool_->DrainSlots(&context, {}, &drain);
               }),
               HasReason(Reason::kCapabilityMissing));
+}
+
+TEST_F(RpcServerTest, ChangesLabelsAndThePermissionMode) {
+  const std::string session = CreateSession();
+  v1::UpdateSessionRequest update;
+  update.mutable_session()->set_session_id(session);
+  (*update.mutable_session()->mutable_labels())["team"] = "a";
+  update.mutable_update_mask()->add_paths("labels");
+  update.set_request_id(session::NewUuid());
+  for (int i = 0; i < 2; ++i) {
+    v1::UpdateSessionResponse updated;
+    EXPECT_THAT(Call([&](grpc::ClientContext& context) {
+                  return stub_->UpdateSession(&context, update, &updated);
+                }),
+                IsOk());
+    EXPECT_EQ(updated.session().session_id(), session);
+    EXPECT_THAT(updated.session().labels(), ElementsAre(Pair("team", "a")));
+    EXPECT_EQ(updated.session().state(), v1::SESSION_STATE_DORMANT);
+  }
+  v1::SetPermissionModeRequest mode;
+  mode.set_session_id(session);
+  mode.set_permission_mode("plan");
+  v1::SetPermissionModeResponse set;
+  EXPECT_THAT(Call([&](grpc::ClientContext& context) {
+                return stub_->SetPermissionMode(&context, mode, &set);
+              }),
+              IsOk());
+  EXPECT_EQ(set.permission_mode(), "plan");
+  v1::GetSessionRequest get;
+  get.set_session_id(session);
+  v1::Session read;
+  EXPECT_THAT(Call([&](grpc::ClientContext& context) {
+                return stub_->GetSession(&context, get, &read);
+              }),
+              IsOk());
+  EXPECT_EQ(read.permission_mode(), "plan");
+  EXPECT_THAT(read.labels(), ElementsAre(Pair("team", "a")));
+  EXPECT_EQ(engine_.world.started, 0);
+}
+
+TEST_F(RpcServerTest, TakesAPictureAndTellsARepeatFromAnother) {
+  const std::string session = CreateSession();
+  v1::SendMessageRequest request;
+  request.set_session_id(session);
+  request.set_request_id(session::NewUuid());
+  request.set_wait_until(v1::WAIT_UNTIL_COMPLETED);
+  request.mutable_content()->add_parts()->set_text("what is this");
+  v1::Image& image = *request.mutable_content()->add_parts()->mutable_image();
+  image.set_mime_type("image/png");
+  image.set_data(std::string("\0\xff", 2));
+  v1::SendMessageResponse response;
+  const auto send = [&](grpc::ClientContext& context) {
+    return stub_->SendMessage(&context, request, &response);
+  };
+  EXPECT_THAT(Call(send), IsOk());
+  EXPECT_THAT(Call(send), IsOk());
+  ASSERT_THAT(engine_.world.deliveries, SizeIs(1));
+  EXPECT_EQ(engine_.world.deliveries[0].content->parts(1).image().data().size(),
+            2u);
+  image.set_data("other");
+  EXPECT_THAT(Call(send), HasReason(Reason::kRequestIdReused));
 }
 
 TEST_F(RpcServerTest, SaysWhatItIs) {

@@ -62,6 +62,23 @@ class WatchReactorTest : public RpcFixture {
   const std::string session_;
 };
 
+TEST_F(WatchReactorTest, E3_ShowsARequestThatWaitsFirst) {
+  engine_.world.decide = [](session::FakeStep step, session::FakeAgent&) {
+    return session::FakeFate{.kind = step == session::FakeStep::kMiddle
+                                         ? session::FakeFate::Kind::kAsk
+                                         : session::FakeFate::Kind::kFine};
+  };
+  engine_.Send(session_, "use a tool");
+  const session::SessionInfo info = engine_.Info(session_);
+  WatchClient client(*stub_, After(info.newest_sequence));
+  Await([&] { return !client.events().empty(); }, "the request");
+  const v1::Event copy = client.events().front();
+  EXPECT_EQ(copy.permission_requested().permission_id(),
+            info.pending_permission_ids.front());
+  EXPECT_EQ(copy.sequence(), 0u);
+  EXPECT_EQ(copy.after_sequence(), info.newest_sequence);
+}
+
 TEST_F(WatchReactorTest, ShowsHistoryAndWhatComes) {
   for (int i = 0; i < 20; ++i) SendMessage(session_, "hello");
   WatchClient all(*stub_, After(0));

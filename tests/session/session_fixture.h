@@ -5,8 +5,10 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -19,6 +21,15 @@ inline constexpr char kNoSuchConversation[] =
 
 inline FakeFate Fate(FakeFate::Kind kind) {
   return {.kind = kind, .delay = {}};
+}
+
+// The first turn that is asked about asks for a permission itself.
+inline std::function<FakeFate(FakeStep, FakeAgent&)> AskingOnce() {
+  return [asked = false](FakeStep step, FakeAgent&) mutable {
+    return step == FakeStep::kMiddle && !std::exchange(asked, true)
+               ? Fate(FakeFate::Kind::kAsk)
+               : FakeFate{};
+  };
 }
 
 class SessionFixture : public ::testing::Test {

@@ -157,6 +157,30 @@ Pending<bool> Engine::Resolve(const std::string& session,
   return resolved;
 }
 
+Pending<SessionInfo> Engine::Update(UpdateParams params,
+                                    std::string request_id) {
+  Pending<SessionInfo> updated;
+  std::string fingerprint = params.session_id + "update";
+  for (const auto& [key, value] : params.labels) {
+    fingerprint += key + "=" + value.value_or("-");
+  }
+  manager->UpdateSession(With(std::move(request_id), fingerprint),
+                         std::move(params), updated.reply());
+  Run();
+  return updated;
+}
+
+Pending<std::string> Engine::SetMode(const std::string& session,
+                                     std::string mode, std::string request_id) {
+  Pending<std::string> set;
+  const std::string fingerprint = session + "mode" + mode;
+  manager->SetPermissionMode(
+      With(std::move(request_id), fingerprint),
+      {.session_id = session, .permission_mode = std::move(mode)}, set.reply());
+  Run();
+  return set;
+}
+
 Pending<bool> Engine::Delete(const std::string& session) {
   Pending<bool> deleted;
   manager->DeleteSession({}, session, deleted.reply());

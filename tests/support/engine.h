@@ -78,6 +78,9 @@ class Engine {
   Pending<bool> Resolve(const std::string& session, std::string permission_id,
                         v1::PermissionDecision decision,
                         v1::PermissionScope scope = v1::PERMISSION_SCOPE_ONCE);
+  Pending<SessionInfo> Update(UpdateParams params, std::string request_id = {});
+  Pending<std::string> SetMode(const std::string& session, std::string mode,
+                               std::string request_id = {});
   Pending<bool> Delete(const std::string& session);
   SessionInfo Info(const std::string& session);
   Pending<std::vector<ConversationRow>> Conversations(

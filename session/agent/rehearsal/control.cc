@@ -41,13 +41,12 @@ void StreamJson::OnControlRequest(const Json& line) {
     Respond(id, {});
     return EndSession();
   }
-  std::string mode = c_.permission_mode;
-  Respond(id, OtherRequest(subtype, request));
-  if (mode != c_.permission_mode) {
-    c_.Write(SystemFrame(
-        c_, "status",
-        {{"status", nullptr}, {"permissionMode", c_.permission_mode}}));
+  if (subtype == "set_permission_mode") {
+    return RespondAt(Point::kSetMode, id, [this, request](const Effects&) {
+      return SetPermissionMode(request);
+    });
   }
+  Respond(id, OtherRequest(subtype, request));
 }
 
 void StreamJson::RespondAt(Point point, const Json& request_id,
@@ -57,7 +56,13 @@ void StreamJson::RespondAt(Point point, const Json& request_id,
     if (effects.refuse) {
       return Respond(request_id, {.error = *effects.refuse});
     }
+    std::string mode = c_.permission_mode;
     Respond(request_id, reply(effects));
+    if (mode != c_.permission_mode) {
+      c_.Write(SystemFrame(
+          c_, "status",
+          {{"status", nullptr}, {"permissionMode", c_.permission_mode}}));
+    }
     if (std::exchange(abort_, false) && turn_) turn_->Abort();
   };
   if (effects.delay.count() == 0) return answer();
@@ -127,8 +132,9 @@ StreamJson::Reply StreamJson::SetPermissionMode(const Json& request) {
   std::string mode = GetString(request, "mode");
   constexpr std::string_view kModes[] = {
       "acceptEdits", "auto", "bypassPermissions", "default", "dontAsk", "plan"};
-  if (std::find(std::begin(kModes), std::end(kModes), mode) ==
-      std::end(kModes)) {
+  // Old versions take any word.
+  if (!c_.options.legacy && std::find(std::begin(kModes), std::end(kModes),
+                                      mode) == std::end(kModes)) {
     return {.error =
                 "Cannot set permission mode: must be one of acceptEdits, "
                 "auto, bypassPermissions, default, dontAsk, plan",
@@ -200,7 +206,6 @@ StreamJson::Reply StreamJson::CancelMessage(const Json& request) {
 
 StreamJson::Reply StreamJson::OtherRequest(const std::string& subtype,
                                            const Json& request) {
-  if (subtype == "set_permission_mode") return SetPermissionMode(request);
   if (subtype == "stop_task") return StopTask(request);
   if (subtype == "cancel_async_message") return CancelMessage(request);
   if (subtype == "list_models") {

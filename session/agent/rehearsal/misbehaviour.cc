@@ -30,16 +30,17 @@ const char kFaultHelp[] =
     before-result  before the result line, the turn is on disk
     after-result   after the result line
     set-model      a set_model request was read
+    set-mode       a set_permission_mode request was read
     clear          a /clear begins
     interrupt      an interrupt request was read
     permission     before a permission request
     exit           the agent is about to exit
 
   Kinds
-    delay=MS          Wait. At initialize, set-model and interrupt only that
-                      answer is late; in a turn the turn stands still and
-                      requests are answered; at spawn, user and exit the
-                      whole agent waits.
+    delay=MS          Wait. At initialize, set-model, set-mode and interrupt
+                      only that answer is late; in a turn the turn stands
+                      still and requests are answered; at spawn, user and exit
+                      the whole agent waits.
     crash[=CODE]      Die by SIGKILL, or exit with CODE.
     flood[=BYTES]     Write bytes without a newline, without end or so many.
     garbage[=TEXT]    Write a line that is not JSON.
@@ -47,8 +48,8 @@ const char kFaultHelp[] =
     nul               Write a line of JSON with NUL bytes in it.
     deep[=LEVELS]     Write a line of JSON that is nested so deep (10000).
     half-line         Write the first half of a line, without a newline.
-    refuse[=TEXT]     Answer with an error. At initialize, set-model, interrupt
-                      and clear.
+    refuse[=TEXT]     Answer with an error. At initialize, set-model, set-mode,
+                      interrupt and clear.
     wedge             Stop doing anything, but live on. SIGTERM still works.
     ignore-sigterm    Ignore SIGTERM from now on.
     close-stdout      Close the standard output.
@@ -103,6 +104,7 @@ constexpr Name<Point> kPoints[] = {
     {"before-result", Point::kBeforeResult},
     {"after-result", Point::kAfterResult},
     {"set-model", Point::kSetModel},
+    {"set-mode", Point::kSetMode},
     {"clear", Point::kClear},
     {"interrupt", Point::kInterrupt},
     {"permission", Point::kPermission},
@@ -140,7 +142,8 @@ bool NeedsArgument(Kind kind) {
 bool CanHappenAt(Kind kind, Point point) {
   if (kind == Kind::kRefuse) {
     return point == Point::kInitialize || point == Point::kSetModel ||
-           point == Point::kInterrupt || point == Point::kClear;
+           point == Point::kSetMode || point == Point::kInterrupt ||
+           point == Point::kClear;
   }
   if (kind == Kind::kLieModel) {
     return point == Point::kSetModel || point == Point::kTurnStart;

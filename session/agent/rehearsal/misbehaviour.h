@@ -52,6 +52,7 @@ struct Fault {
     kBeforeResult,
     kAfterResult,
     kSetModel,
+    kSetMode,
     kClear,
     kInterrupt,
     kPermission,

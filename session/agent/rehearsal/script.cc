@@ -16,10 +16,10 @@ namespace understudy::session {
 const char kScriptHelp[] =
     R"(MESSAGES
   A turn ends with the text "model=M turns=N text=T": the model in use, how many
-  messages of the user the conversation has, the message. "remember 4711" makes
-  the agent remember that number, as long as the conversation has the message;
-  "what is the number" is answered by "The number is 4711." or "I know of no
-  number.".
+  messages of the user the conversation has, the message, with a line "[image
+  TYPE N bytes]" for each picture. "remember 4711" makes the agent remember that
+  number, as long as the conversation has the message; "what is the number" is
+  answered by "The number is 4711." or "I know of no number.".
 
   A line of a message that begins with one of these words (spaces before it do
   not count) makes something happen before that text:

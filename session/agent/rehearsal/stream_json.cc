@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "session/agent/rehearsal/frames.h"
 #include "session/agent/rehearsal/tool_process.h"
@@ -13,13 +14,24 @@
 namespace understudy::session {
 namespace {
 
+// "[image image/png 68 bytes]"
+std::string DescribeImage(const Json& source) {
+  std::string data;
+  const bool whole = GetString(source, "type") == "base64" &&
+                     absl::Base64Unescape(GetString(source, "data"), &data);
+  return absl::StrCat("[image ", GetString(source, "media_type"), " ",
+                      whole ? absl::StrCat(data.size(), " bytes]") : "broken]");
+}
+
 std::string TextOf(const Json& content) {
   if (content.is_string()) return content.get<std::string>();
   std::string text;
   for (const Json& block : content) {
-    if (GetString(block, "type") != "text") continue;
+    std::string type = GetString(block, "type");
+    if (type != "text" && type != "image") continue;
     if (!text.empty()) text.push_back('\n');
-    text += GetString(block, "text");
+    text += type == "text" ? GetString(block, "text")
+                           : DescribeImage(Get(block, "source"));
   }
   return text;
 }

@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <ostream>
@@ -120,10 +121,11 @@ class AgentContractTest : public ::testing::TestWithParam<Dialect> {
     return ready.value_or(absl::DeadlineExceededError("never ready"));
   }
 
-  absl::Status Apply(const Change& change) {
+  // What a change comes to that `begin` begins.
+  absl::Status Outcome(const std::function<void(Done)>& begin) {
     std::optional<absl::Status> done;
     bool inside = true;
-    agent().Apply(change, [&](absl::Status status) {
+    begin([&](absl::Status status) {
       EXPECT_FALSE(inside) << "called from inside the call";
       EXPECT_FALSE(done.has_value()) << "called twice";
       done = std::move(status);
@@ -131,6 +133,13 @@ class AgentContractTest : public ::testing::TestWithParam<Dialect> {
     inside = false;
     EXPECT_TRUE(loop_.RunUntil([&] { return done.has_value(); }));
     return done.value_or(absl::DeadlineExceededError("never done"));
+  }
+  absl::Status Apply(const Change& change) {
+    return Outcome([&](Done done) { agent().Apply(change, std::move(done)); });
+  }
+  absl::Status SetMode(const std::string& mode) {
+    return Outcome(
+        [&](Done done) { agent().SetPermissionMode(mode, std::move(done)); });
   }
 
   [[nodiscard]] bool RunUntilLogged(const std::string& beginning) {
@@ -438,6 +447,74 @@ TEST_P(AgentContractTest, E3_AnInterruptTakesPermissionRequestsBack) {
   EXPECT_EQ(EndOf(id).outcome, v1::TURN_OUTCOME_INTERRUPTED);
   EXPECT_THAT(owner_.log,
               Contains("withdrawn " + owner_.permission.permission_id()));
+}
+
+// Tools that edit need no permission in acceptEdits, in a turn that runs too.
+TEST_P(AgentContractTest, AChangedModeHoldsAtOnceAndIsToldOnce) {
+  opening_.permission_mode = "default";
+  ASSERT_THAT(Start(), IsOk());
+  Turn("hello");
+  owner_.Take();
+  const std::string id =
+      Send("!deltas 20 8 20\n!tool Edit {\"file_path\":\"/tmp/x\"}");
+  ASSERT_TRUE(RunUntilLogged("text "));
+  EXPECT_THAT(SetMode("acceptEdits"), IsOk());
+  EXPECT_EQ(EndOf(id).outcome, v1::TURN_OUTCOME_SUCCEEDED);
+  EXPECT_EQ(std::count(owner_.log.begin(), owner_.log.end(),
+                       "notice MODE \"acceptEdits\""),
+            1);
+  EXPECT_THAT(owner_.log, Not(Contains(StartsWith("permission "))));
+  EXPECT_THAT(SetMode("acceptEdits"), IsOk());
+  EXPECT_EQ(Turn("hello").outcome, v1::TURN_OUTCOME_SUCCEEDED);
+  EXPECT_EQ(std::count_if(owner_.log.begin(), owner_.log.end(),
+                          [](const std::string& line) {
+                            return absl::StartsWith(line, "notice MODE");
+                          }),
+            1);
+}
+
+TEST_P(AgentContractTest, AModeThatIsRefusedChangesNothing) {
+  ASSERT_THAT(Start(), IsOk());
+  EXPECT_THAT(SetMode("nonsense"), HasReason(Reason::kFieldInvalid));
+  EXPECT_THAT(SetMode("bypassPermissions"), HasReason(Reason::kFieldInvalid));
+  const std::string id = Send(R"(!tool Bash {"command":"touch x"})");
+  ASSERT_TRUE(RunUntilLogged("permission "));
+  agent().Interrupt();
+  EndOf(id);
+  EXPECT_THAT(owner_.log, Not(Contains(StartsWith("notice MODE"))));
+}
+
+TEST_P(AgentContractTest, AModeThatIsNotAnsweredEndsWithinItsBound) {
+  Fault("delay@set-mode=60000");
+  profile_.switch_timeout = absl::Milliseconds(200);
+  ASSERT_THAT(Start(), IsOk());
+  EXPECT_THAT(SetMode("plan"), HasReason(Reason::kAgentUnresponsive));
+}
+
+TEST_P(AgentContractTest, A23_AnAgentThatDiesDuringAChangeOfModeEndsIt) {
+  Fault("crash@set-mode");
+  ASSERT_THAT(Start(), IsOk());
+  EXPECT_THAT(SetMode("plan"), HasReason(Reason::kAgentLost));
+  ASSERT_TRUE(RunUntilLost());
+}
+
+TEST_P(AgentContractTest, AMessageInPartsArrivesAsItIs) {
+  ASSERT_THAT(Start(), IsOk());
+  ASSERT_TRUE(agent().capabilities().images);
+  Turn("remember 4711");
+  const std::string conversation = agent().current().conversation;
+  auto content = std::make_shared<v1::Content>();
+  content->add_parts()->set_text("/clear");
+  v1::Image& image = *content->add_parts()->mutable_image();
+  image.set_mime_type("image/png");
+  image.set_data(std::string("\x89PNG\0\xff", 6));
+  content->add_parts()->set_text("what is the number");
+  const std::string id = NewUuid();
+  agent().Send({.turn_id = id, .content = content});
+  const TurnEnd end = EndOf(id);
+  EXPECT_THAT(end.text, HasSubstr("The number is 4711."));
+  EXPECT_THAT(end.text, HasSubstr("/clear\n[image image/png 6 bytes]\nwhat"));
+  EXPECT_EQ(agent().current().conversation, conversation);
 }
 
 TEST_P(AgentContractTest, E9_ATurnOfItsOwnHasNoId) {
