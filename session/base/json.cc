@@ -178,7 +178,8 @@ bool AppendCompact(JsonValue value, std::string& out) {
 
 // Walks a text with the library's cursor and notes where its values are. The
 // cursor takes the bytes behind the text for a part of it when brackets are
-// missing: what it finds is measured against the text.
+// missing, and skips what follows a value up to the next bracket when a comma
+// is: what it finds is measured against the text.
 class JsonDocument::Builder {
  public:
   Builder(std::string_view text, std::vector<Node>& nodes)
@@ -201,8 +202,8 @@ class JsonDocument::Builder {
     }
     const size_t begin = text_.find_first_of("{[");
     nodes_.push_back(MakeNode(text_.substr(begin, 1)));
-    const bool added =
-        text_[begin] == '{' ? AddMembers(object, 1) : AddElements(array, 1);
+    const bool added = text_[begin] == '{' ? AddMembers(object, begin, 1)
+                                           : AddElements(array, begin, 1);
     return added && Close(0) &&
            WithoutSpaceAtEnd(text_).size() == begin + nodes_.front().size;
   }
@@ -220,45 +221,69 @@ class JsonDocument::Builder {
       ondemand::object object;
       if (value.get_object().get(object)) return false;
       nodes_.push_back(MakeNode(token));
-      return AddMembers(object, depth + 1) && Close(index);
+      return AddMembers(object, nodes_[index].begin, depth + 1) && Close(index);
     }
     if (token.front() == '[') {
       ondemand::array array;
       if (value.get_array().get(array)) return false;
       nodes_.push_back(MakeNode(token));
-      return AddElements(array, depth + 1) && Close(index);
+      return AddElements(array, nodes_[index].begin, depth + 1) && Close(index);
     }
     if (!IsScalar(token)) return false;
     nodes_.push_back(MakeNode(token));
     return true;
   }
 
-  bool AddMembers(ondemand::object& object, int depth) {
+  // Of the object that begins at `at`.
+  bool AddMembers(ondemand::object& object, size_t at, int depth) {
+    const size_t first = ++at;
     for (simdjson::simdjson_result<ondemand::field> result : object) {
       ondemand::field field;
       if (std::move(result).get(field)) return false;
       const char* const name = field.key().raw();
       const size_t begin = name - text_.data();
+      if (!Separates(at == first ? '\0' : ',', at, begin - 1)) return false;
       const size_t index = nodes_.size();
       if (!Add(field.value(), depth)) return false;
       Node& node = nodes_[index];
       // Before the value stand the name's end quote, a colon and space.
       size_t end = node.begin;
       while (end > begin && text_[end - 1] != '"') --end;
-      if (end <= begin) return false;
+      if (end <= begin || !Separates(':', end, node.begin)) return false;
       node.name_begin = static_cast<uint32_t>(begin);
       node.name_size = static_cast<uint32_t>(end - 1 - begin);
+      at = node.begin + node.size;
     }
     return true;
   }
 
-  bool AddElements(ondemand::array& array, int depth) {
+  bool AddElements(ondemand::array& array, size_t at, int depth) {
+    const size_t first = ++at;
     for (simdjson::simdjson_result<ondemand::value> result : array) {
       ondemand::value value;
       if (std::move(result).get(value)) return false;
+      const size_t index = nodes_.size();
       if (!Add(value, depth)) return false;
+      const Node& node = nodes_[index];
+      if (!Separates(at == first ? '\0' : ',', at, node.begin)) return false;
+      at = node.begin + node.size;
     }
     return true;
+  }
+
+  // Between two places stands `separator`, if it is not 0, and space.
+  bool Separates(char separator, size_t from, size_t to) const {
+    if (to > text_.size()) return false;
+    const auto skip_space = [this, &from, to] {
+      while (from < to && IsSpace(text_[from])) ++from;
+    };
+    skip_space();
+    if (separator != '\0') {
+      if (from >= to || text_[from] != separator) return false;
+      ++from;
+      skip_space();
+    }
+    return from == to;
   }
 
   Node MakeNode(std::string_view token) const {

@@ -120,9 +120,13 @@ class Checker {
 
   void Process(const v1::Event& event) {
     if (event.has_agent_started()) {
-      const pid_t pid = event.agent_started().pid();
-      if (!all_.insert(pid).second) Broken("a pid serves twice");
-      live_.insert(pid);
+      // A pid comes again, an incarnation does not.
+      if (!all_.insert(event.incarnation()).second) {
+        Broken("an incarnation starts twice");
+      }
+      if (!live_.insert(event.agent_started().pid()).second) {
+        Broken("a process that serves starts to serve");
+      }
     }
     if (event.has_agent_exited() &&
         live_.erase(event.agent_exited().pid()) != 1) {
@@ -163,7 +167,7 @@ class Checker {
   uint64_t incarnation_ = 0;
   std::string model_;
   std::map<std::string, TurnHistory> turns_;
-  std::set<pid_t> all_;
+  std::set<uint64_t> all_;
   std::set<pid_t> live_;
   std::set<std::string> asked_;
 };
@@ -183,8 +187,10 @@ std::vector<std::string> CheckDeliveries(
   for (const FakeDelivery& delivery : deliveries) {
     by_turn[delivery.turn_id].push_back(&delivery);
   }
-  std::vector<std::string> accepted;
+  // Nobody sent a turn that an agent began by itself.
+  std::set<std::string> accepted;
   for (const v1::Event& event : events) {
+    if (event.has_message_accepted()) accepted.insert(event.turn_id());
     const std::vector<const FakeDelivery*>& got = by_turn[event.turn_id()];
     if (got.size() > 1) {
       broken.push_back(
@@ -202,7 +208,7 @@ std::vector<std::string> CheckDeliveries(
                                     " is told undelivered, and was not"));
     }
     if (completed.outcome() == v1::TURN_OUTCOME_SUCCEEDED && got.empty() &&
-        !completed.text().empty()) {
+        accepted.contains(event.turn_id()) && !completed.text().empty()) {
       broken.push_back(absl::StrCat("turn ", event.turn_id(),
                                     " succeeded without a delivery"));
     }

@@ -58,7 +58,15 @@ struct Conversation {
   bool failed = false;  // the last result was an error
 
   const std::string& session_id() const { return transcript.session_id(); }
-  void Write(const Json& frame) { loop.output().Line(Dump(frame)); }
+  void Write(const Json& frame) {
+    const bool streams = GetString(frame, "type") == "stream_event";
+    if (streams) return loop.output().Line(Dump(frame));
+    WriteLine(Dump(frame));
+  }
+  void WriteLine(const std::string& line) {
+    if (options.log_lines) log.Write({{"event", "line"}, {"line", line}});
+    loop.output().Line(line);
+  }
 };
 
 }  // namespace understudy::session

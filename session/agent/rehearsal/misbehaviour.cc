@@ -177,6 +177,7 @@ absl::StatusOr<Fault> ParseFault(std::string_view text) {
   if (!kind) return fail("the kinds are " + List(kKinds));
   std::optional<Point> point = Find(kPoints, point_name);
   if (!point) return fail("the points are " + List(kPoints));
+  fault.text = text;
   fault.kind = *kind;
   fault.point = *point;
   if (point_name.size() < where.size()) {
@@ -221,6 +222,7 @@ Misbehaviour::Effects Misbehaviour::Reach(Point point) {
 }
 
 void Misbehaviour::Perform(const Fault& fault, Effects& effects) {
+  log_.Write({{"event", "fault"}, {"fault", fault.text}});
   switch (fault.kind) {
     case Kind::kDelay:
       effects.delay += std::chrono::milliseconds(Number(fault.argument));

@@ -63,6 +63,7 @@ struct Fault {
   Point point;
   int visit = 1;  // 0: every one
   std::string argument;
+  std::string text;  // as it was given
 };
 
 // InvalidArgument says which part is wrong and what it may be.

@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <string_view>
 
 #include "CLI/CLI.hpp"
@@ -29,7 +30,9 @@ constexpr char kLogHelp[] =
   event: spawn (argv, model, resumed), user (uuid, text), turn (text, uuids,
   model, outcome, result; before the result line), clear (previous_session_id),
   set_model (requested, model), permission (tool, behaviour), tool and orphan
-  (child), exit (code).
+  (child), fault (fault; before it happens), exit (code); with --log-lines also
+  line (line, before it is written; not those of a stream_event, and not what a
+  fault writes).
 )";
 
 // What the host gives to Claude Code in ways that CLI11 does not take as they
@@ -65,6 +68,18 @@ std::vector<std::string> SplitWords(std::string_view text) {
   return words;
 }
 
+// The lines of the file, which nobody else gets; none if there is no file.
+std::vector<std::string> TakeLines(const std::string& path) {
+  if (path.empty()) return {};
+  const std::string mine = path + "." + std::to_string(getpid());
+  if (rename(path.c_str(), mine.c_str()) != 0) return {};
+  std::vector<std::string> lines;
+  std::ifstream file(mine);
+  for (std::string line; std::getline(file, line);) lines.push_back(line);
+  unlink(mine.c_str());
+  return lines;
+}
+
 int Refuse(const std::string& text) {
   fprintf(stderr, "%s\n", text.c_str());
   return 1;
@@ -72,6 +87,7 @@ int Refuse(const std::string& text) {
 
 // Everything as the command line has it, before it is checked.
 struct Raw {
+  std::string next_faults;
   std::string input_format = "text";
   std::string output_format = "text";
   std::string permission_prompt_tool;
@@ -151,6 +167,9 @@ void DefineOwnOptions(CLI::App& app, Options& options, Raw& raw) {
       ->group(group);
   option("--log", options.log,
          "Append what the agent is told and does to this file, as JSON lines");
+  app.add_flag("--log-lines", options.log_lines,
+               "Log the lines that the agent writes, too")
+      ->group(group);
   option("--models", raw.models, "More models that exist, separated by commas");
   app.add_option("--bad-model", options.bad_models,
                  "A model that does not exist after all; repeatable. Unknown "
@@ -169,6 +188,9 @@ void DefineOwnOptions(CLI::App& app, Options& options, Raw& raw) {
       ->group(group)
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  option("--next-faults", raw.next_faults,
+         "A file with faults, one a line, for the one agent that starts next: "
+         "it takes the file away. There need not be one");
   option("--deltas", options.deltas,
          "Begin every turn with so many text deltas, as fast as the pipe "
          "takes them")
@@ -228,6 +250,13 @@ std::optional<int> Check(const Raw& raw, Options& options) {
         "--fork-session.");
   }
   for (const std::string& text : raw.faults) {
+    absl::StatusOr<Fault> fault = ParseFault(text);
+    if (!fault.ok()) {
+      return Refuse("error: " + std::string(fault.status().message()));
+    }
+    options.faults.push_back(*std::move(fault));
+  }
+  for (const std::string& text : TakeLines(raw.next_faults)) {
     absl::StatusOr<Fault> fault = ParseFault(text);
     if (!fault.ok()) {
       return Refuse("error: " + std::string(fault.status().message()));

@@ -27,6 +27,7 @@ struct Options {
   // The agent's own.
   bool legacy = false;
   std::string log;
+  bool log_lines = false;
   std::vector<std::string> models;
   std::vector<std::string> bad_models;
   std::vector<std::string> blind_models;

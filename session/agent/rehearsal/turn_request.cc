@@ -109,7 +109,7 @@ void Turn::Play(ScriptStep step) {
       turn.Then([t = &turn, failure] { t->FailRequest(failure.status); });
     }
     void operator()(WriteLine& write) {
-      turn.Then([t = &turn, write] { t->c_.loop.output().Line(write.line); });
+      turn.Then([t = &turn, write] { t->c_.WriteLine(write.line); });
     }
     void operator()(ArmFault& arm) {
       turn.Then([t = &turn, arm] { t->c_.faults.Arm(arm.fault); });

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -260,6 +261,41 @@ TEST_F(RehearsalFaultTest, AnOrphanHoldsThePipeOpen) {
   kill(orphan, SIGKILL);
   EXPECT_EQ(agent.NextBytes(), "");
   EXPECT_EQ(agent.Wait(), -SIGKILL);
+}
+
+TEST_F(RehearsalFaultTest, TheNextFaultsAreThoseOfOneAgent) {
+  const std::string file = home_.path() + "/next-faults";
+  std::ofstream(file) << "refuse@initialize=no\nstderr@initialize=refused\n";
+  RehearsalProcess::Options options = With({});
+  options.arguments = {"--next-faults=" + file};
+  {
+    RehearsalProcess first(home_, options);
+    EXPECT_EQ(first.Ask("initialize")["error"], "no");
+  }
+  EXPECT_THAT(home_.Log("fault"), SizeIs(2));
+  EXPECT_EQ(home_.Log("fault").front()["fault"], "refuse@initialize=no");
+  RehearsalProcess second(home_, options);
+  EXPECT_EQ(second.Ask("initialize")["subtype"], "success");
+}
+
+TEST_F(RehearsalFaultTest, LogsTheLinesThatItWritesIfItIsAsked) {
+  RehearsalProcess::Options options = With({});
+  options.arguments = {"--log-lines"};
+  RehearsalProcess agent(home_, options);
+  agent.User("hi\n!unknown");
+  std::vector<Json> written;
+  for (Json& line : agent.UntilResult()) {
+    if (line["type"] != "stream_event") written.push_back(std::move(line));
+  }
+  std::vector<Json> logged;
+  for (const Json& entry : home_.Log("line")) {
+    logged.push_back(Json::parse(entry["line"].get<std::string>()));
+  }
+  // What follows the result may be logged by now.
+  ASSERT_GE(logged.size(), written.size());
+  logged.resize(written.size());
+  EXPECT_EQ(logged, written);
+  EXPECT_THAT(written, SizeIs(testing::Gt(4u)));
 }
 
 TEST_F(RehearsalFaultTest, StreamsAnyNumberOfDeltasInEitherWay) {

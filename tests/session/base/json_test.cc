@@ -145,40 +145,29 @@ TEST_F(JsonTest, NumbersStayAsTheyWereWritten) {
 
 TEST_F(JsonTest, WhatIsNotOneObjectOrArrayIsRefused) {
   const std::string nul("{\"a\":\"\0\"}", 9);
-  for (std::string_view text : {std::string_view(""),
-                                std::string_view(" "),
-                                std::string_view("null"),
-                                std::string_view("1"),
-                                std::string_view("\"text\""),
-                                std::string_view("hello"),
-                                std::string_view("{"),
-                                std::string_view("}"),
-                                std::string_view("[1,"),
-                                std::string_view("{\"a\":1"),
-                                std::string_view("{\"a\":{\"b\":1}"),
-                                std::string_view("[[1]"),
-                                std::string_view("{\"a\" 1}"),
-                                std::string_view("{a:1}"),
-                                std::string_view("{\"a\":}"),
-                                std::string_view("{\"a\":1,}"),
-                                std::string_view("{\"a\":1}{}"),
-                                std::string_view("{} x"),
-                                std::string_view("x{}"),
-                                std::string_view("{\"a\":tru}"),
-                                std::string_view("{\"a\":truex}"),
-                                std::string_view("{\"a\":nul}"),
-                                std::string_view("{\"a\":01}"),
-                                std::string_view("{\"a\":1.}"),
-                                std::string_view("{\"a\":-}"),
-                                std::string_view("{\"a\":+1}"),
-                                std::string_view("{\"a\":\"b}"),
-                                std::string_view("{\"a\":\"b\"c}"),
-                                std::string_view("[1 2]"),
-                                std::string_view("[1]]"),
-                                std::string_view("{\"a\":[1}"),
-                                std::string_view("[\"a\":1]"),
-                                std::string_view("{\"a\":\"\x01\"}"),
-                                std::string_view(nul)}) {
+  for (std::string_view text :
+       {std::string_view(""), std::string_view(" "), std::string_view("null"),
+        std::string_view("1"), std::string_view("\"text\""),
+        std::string_view("hello"), std::string_view("{"), std::string_view("}"),
+        std::string_view("[1,"), std::string_view("{\"a\":1"),
+        std::string_view("{\"a\":{\"b\":1}"), std::string_view("[[1]"),
+        std::string_view("{\"a\" 1}"), std::string_view("{a:1}"),
+        std::string_view("{\"a\":}"), std::string_view("{\"a\":1,}"),
+        std::string_view("{\"a\":1}{}"), std::string_view("{} x"),
+        std::string_view("x{}"), std::string_view("{\"a\":tru}"),
+        std::string_view("{\"a\":truex}"), std::string_view("{\"a\":nul}"),
+        std::string_view("{\"a\":01}"), std::string_view("{\"a\":1.}"),
+        std::string_view("{\"a\":-}"), std::string_view("{\"a\":+1}"),
+        std::string_view("{\"a\":\"b}"), std::string_view("{\"a\":\"b\"c}"),
+        std::string_view("[1 2]"), std::string_view("[1]]"),
+        std::string_view("{\"a\":[1}"), std::string_view("[\"a\":1]"),
+        // Found by tests/fuzz: a value skipped up to a
+        // bracket took what stood behind it along.
+        std::string_view("{\"a\":\"b\":1},\"c\":2}"),
+        std::string_view("{\"a\":1 [2],\"c\":3}"),
+        std::string_view("[\"a\" {\"b\":1}, 2]"),
+        std::string_view("{\"a\"::1}"), std::string_view("{\"a\":\"\x01\"}"),
+        std::string_view(nul)}) {
     for (std::string_view after : {"\n{}", "}}}}", "]]]]", ",1}]", "\"\"}}"}) {
       Read(text, after);
       EXPECT_FALSE(status_.ok()) << "'" << text << "' before " << after;
