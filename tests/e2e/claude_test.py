@@ -14,8 +14,8 @@ import unittest
 import processes
 from client import outcome, route
 from protos import event
-from support import (ALLOW, GONE, SOON, DEFAULT_MODEL, KNOWN, NEVER, OTHER_MODEL, QUESTION,
-                     SECRET, UNKNOWN, UNKNOWN_MODEL, AgentTest)
+from support import (ALLOW, DEFAULT_MODEL, GONE, KNOWN, NEVER, OTHER_MODEL,
+                     QUESTION, SECRET, SOON, UNKNOWN, UNKNOWN_MODEL, AgentTest)
 
 NO_SUCH_CONVERSATION = '00000000-0000-4000-8000-000000000000'
 
