@@ -16,8 +16,8 @@ import unittest
 import processes
 from client import outcome, route
 from protos import event
-from support import (ALLOW, GONE, SOON, DEFAULT_MODEL, KNOWN, NEVER, OTHER_MODEL, QUESTION,
-                     SECRET, UNKNOWN, UNKNOWN_MODEL, AgentTest)
+from support import (ALLOW, DEFAULT_MODEL, GONE, KNOWN, NEVER, OTHER_MODEL,
+                     QUESTION, SECRET, SOON, UNKNOWN, UNKNOWN_MODEL, AgentTest)
 
 # One black pixel.
 PNG = base64.b64decode(
