@@ -23,12 +23,16 @@ constexpr absl::Duration kSweepInterval = absl::Milliseconds(2);
 constexpr int kMaxSweeps = 500;
 constexpr std::chrono::seconds kLastWait(2);
 
-// True if the guard ended by itself, having left nothing.
-bool ReapGuard(const UniqueFd& pidfd) {
+enum class Reaped { kNotEnded, kLeftNothing, kKilled };
+
+Reaped ReapGuard(const UniqueFd& pidfd) {
   siginfo_t info = {};
   const int result =
       waitid(P_PIDFD, static_cast<id_t>(pidfd.get()), &info, WEXITED | WNOHANG);
-  return result == 0 && info.si_code == CLD_EXITED && info.si_status == 0;
+  if (result == 0 && info.si_pid == 0) return Reaped::kNotEnded;
+  return result == 0 && info.si_code == CLD_EXITED && info.si_status == 0
+             ? Reaped::kLeftNothing
+             : Reaped::kKilled;
 }
 
 void KillGuard(const UniqueFd& pidfd) {
@@ -53,7 +57,7 @@ GuardReaper::~GuardReaper() {
         KillGuard(entry.pidfd);
         poll(&ended, 1, 100);
       }
-      if (ReapGuard(entry.pidfd)) continue;
+      if (ReapGuard(entry.pidfd) == Reaped::kLeftNothing) continue;
     }
     KillMarked(marker_name_, entry.mark, entry.agent);
   }
@@ -96,11 +100,13 @@ void GuardReaper::Abandon(Id id) {
 
 void GuardReaper::OnEnded(Id id) {
   Entry& entry = entries_.at(id);
-  const bool left_nothing = ReapGuard(entry.pidfd);
+  const Reaped reaped = ReapGuard(entry.pidfd);
+  // An event can be that of an earlier descriptor with the same number.
+  if (reaped == Reaped::kNotEnded) return;
   entry.watch.reset();
   entry.timer.reset();
   entry.pidfd.reset();
-  if (left_nothing) {
+  if (reaped == Reaped::kLeftNothing) {
     Finish(id);
     return;
   }

@@ -436,9 +436,9 @@ TEST_P(SimulationTest, TheRulesHoldWhateverGoesWrong) {
 INSTANTIATE_TEST_SUITE_P(Shard, SimulationTest,
                          ::testing::Range<uint64_t>(0, kShards));
 
-// Every one of them has found something once. Seeds mean what they meant only
-// as long as the simulation draws the same numbers, so a bug has a test of its
-// own, too.
+// Those that have found something once, after the first, which stands for them
+// as long as there are none. Seeds mean what they meant only as long as the
+// simulation draws the same numbers, so a bug has a test of its own, too.
 constexpr uint64_t kSeedsThatOnceFailed[] = {1};
 
 TEST(SimulationSeedsTest, WhatOnceFailedHolds) {
