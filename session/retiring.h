@@ -21,8 +21,12 @@ class Session::Retiring final : public Agent::Observer {
  public:
   using Gone = absl::AnyInvocable<void(Retiring*, const Loss&)>;
 
-  Retiring(std::unique_ptr<Slot> slot, absl::Time since, Gone gone)
-      : slot_(std::move(slot)), since_(since), gone_(std::move(gone)) {
+  Retiring(std::unique_ptr<Slot> slot, absl::Time since, bool mid_turn,
+           Gone gone)
+      : slot_(std::move(slot)),
+        since_(since),
+        mid_turn_(mid_turn),
+        gone_(std::move(gone)) {
     slot_->Adopt(this);
   }
 
@@ -30,6 +34,8 @@ class Session::Retiring final : public Agent::Observer {
   pid_t pid() const { return slot_->agent().pid(); }
   const Slot* slot() const { return slot_.get(); }
   absl::Time since() const { return since_; }
+  // It may still write to its conversation.
+  bool mid_turn() const { return mid_turn_; }
 
   void OnDelta(DeltaKind, std::string_view, std::string_view,
                std::string_view) override {}
@@ -45,6 +51,7 @@ class Session::Retiring final : public Agent::Observer {
  private:
   const std::unique_ptr<Slot> slot_;
   const absl::Time since_;
+  const bool mid_turn_;
   Gone gone_;
 };
 

@@ -288,7 +288,8 @@ class Session final : private Agent::Observer, private Transition::Host {
   void Unchanged(Item item);
   void ClearDormant(Item item, absl::Time started);
   void CheckConversation(Item item);
-  void Retire(std::unique_ptr<Slot> slot);
+  void Retire(std::unique_ptr<Slot> slot, bool mid_turn = false);
+  void EndMidTurn(const absl::Status& why);
   void Retired(Retiring* retiring, const Loss& loss);
   bool SameModel(std::string_view model) const;
   std::string EffectiveModel(std::string_view model_override) const;
@@ -311,7 +312,7 @@ class Session final : private Agent::Observer, private Transition::Host {
   void Hear(Slot* slot, HeldCalls& held);
   void CountAnew();
   bool AsRecorded() const;
-  void Install(std::unique_ptr<Slot> replacement);
+  void Install(std::unique_ptr<Slot> replacement, bool mid_turn = false);
 
   // The log, the record and the store (session.cc).
   EventLog::Stamp Stamp(bool synthetic) const;

@@ -117,7 +117,7 @@ void Session::Accomplish(std::unique_ptr<Undecided> move) {
   Slot* const running = slot_.get();
   const bool new_process = move->replacement != nullptr;
   if (new_process) {
-    Install(std::move(move->replacement));
+    Install(std::move(move->replacement), move->of_running.turned());
   } else if (slot_ != nullptr) {
     slot_->Adopt(this);
   }
@@ -261,8 +261,8 @@ void Session::Hear(Slot* slot, HeldCalls& held) {
 
 // The session is served by `replacement` from here on; the agent before it is
 // ended in the background.
-void Session::Install(std::unique_ptr<Slot> replacement) {
-  if (slot_ != nullptr) Retire(std::move(slot_));
+void Session::Install(std::unique_ptr<Slot> replacement, bool mid_turn) {
+  if (slot_ != nullptr) Retire(std::move(slot_), mid_turn);
   slot_ = std::move(replacement);
   slot_->Adopt(this);
   Log(LogLevel::kInfo, "agent started",

@@ -9,16 +9,25 @@
 
 namespace understudy::session {
 
-void Session::Retire(std::unique_ptr<Slot> slot) {
+// The agent is at a turn, and is not to go on with it.
+void Session::EndMidTurn(const absl::Status& why) {
+  WithdrawPermissions();
+  LoseTurns(why, slot_->agent().delivered());
+  Retire(std::move(slot_), /*mid_turn=*/true);
+  Commit();
+}
+
+void Session::Retire(std::unique_ptr<Slot> slot, bool mid_turn) {
+  mid_turn = mid_turn || unsolicited_ != nullptr;
   WithdrawPermissions();
   // What it may have begun by itself is not heard of any more.
   LoseUnsolicited(MakeError(Reason::kAgentLost, "the agent was replaced"));
   auto retiring = std::make_unique<Retiring>(
-      std::move(slot), ground_.loop.Now(),
+      std::move(slot), ground_.loop.Now(), mid_turn,
       [this](Retiring* which, const Loss& loss) { Retired(which, loss); });
   Retiring& stopping = *retiring;
   retiring_.push_back(std::move(retiring));
-  stopping.Stop(profile_.stop_grace);
+  stopping.Stop(mid_turn ? absl::ZeroDuration() : profile_.stop_grace);
 }
 
 void Session::Retired(Retiring* retiring, const Loss& loss) {

@@ -178,6 +178,18 @@ void Session::Move(CallId id, Caller caller, MoveParams params,
   }
   item.timer = ground_.loop.RunAfter(profile_.quiesce_timeout,
                                      [this, call] { GiveUpWaiting(call); });
+  if (item.move.policy == TurnPolicy::kInterrupt && !mailbox_.empty() &&
+      mailbox_.front().turn != nullptr && mailbox_.front().turn->started) {
+    // Its turn has begun, though its agent has died since: it is interrupted,
+    // not passed.
+    const std::shared_ptr<Turn> turn = mailbox_.front().turn;
+    mailbox_.pop_front();
+    --queued_messages_;
+    v1::TurnCompleted completed;
+    completed.set_outcome(v1::TURN_OUTCOME_INTERRUPTED);
+    completed.set_delivered(v1::DELIVERED_NO);
+    Complete(turn, std::move(completed));
+  }
   if (item.move.policy == TurnPolicy::kInterrupt) {
     // Before all messages that wait, behind the moves that come before them.
     mailbox_.insert(

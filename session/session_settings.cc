@@ -148,9 +148,7 @@ void Session::ModeChanged(const std::shared_ptr<Call>& call,
     // In which mode it is, nobody knows: it must not go on. One that is dead
     // says so next.
     if (!definite && reason != Reason::kAgentLost && slot_ != nullptr) {
-      LoseTurns(status, slot_->agent().delivered());
-      Retire(std::move(slot_));
-      Commit();
+      EndMidTurn(status);
     }
     ledger_.Finish(call, status);
   }

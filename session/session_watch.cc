@@ -43,11 +43,7 @@ void Session::LookAfter(absl::Time now) {
   const std::shared_ptr<Turn> turn = current_turn();
   if (turn != nullptr && slot_ != nullptr && turn->timed_out &&
       now - turn->timed_out_at > profile_.interrupt_timeout + kMargin) {
-    const absl::Status why = late("a turn");
-    WithdrawPermissions();
-    LoseTurns(why, slot_->agent().delivered());
-    Retire(std::move(slot_));
-    Commit();
+    EndMidTurn(late("a turn"));
   }
   for (const std::unique_ptr<Retiring>& retiring : retiring_) {
     if (now - retiring->since() <= stop) continue;

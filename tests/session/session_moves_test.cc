@@ -6,6 +6,7 @@
 #include "proto/error.h"
 #include "session/session.h"
 #include "tests/session/session_fixture.h"
+#include "tests/support/history_checker.h"
 
 namespace understudy::session {
 namespace {
@@ -393,6 +394,31 @@ TEST_F(SessionMovesTest, APolicyOfInterruptIsRefusedWhereAgentsCannot) {
   EXPECT_EQ(
       ReasonOf(engine.Switch(s, "model-b", TurnPolicy::kInterrupt).status()),
       Reason::kCapabilityMissing);
+}
+
+TEST_F(SessionMovesTest, AMessageThatHasBegunIsInterruptedAndNotPassed) {
+  const std::string s = engine.Create();
+  engine.SendAndWait(s, "one");
+  // Its agent dies before it is given the message, whose turn has begun.
+  engine.committing.Hold();
+  const Pending<SendResult> sent = engine.SendAndWait(s, "two");
+  engine.world.live().front()->Crash();
+  engine.Run();
+  engine.world.decide = [](FakeStep step, FakeAgent&) {
+    FakeFate fate;
+    if (step == FakeStep::kStart) fate.delay = absl::Seconds(1);
+    return fate;
+  };
+  engine.committing.Release();
+  engine.Run();
+  const Pending<MoveResult> moved =
+      engine.Switch(s, "model-b", TurnPolicy::kInterrupt);
+  engine.loop.Advance(absl::Minutes(1));
+  EXPECT_TRUE(moved.status().ok()) << moved.status();
+  EXPECT_TRUE(sent.done());
+  EXPECT_THAT(CheckHistory(engine.Events(s), /*settled=*/false),
+              ::testing::IsEmpty());
+  EXPECT_EQ(Count(s, "turn_completed"), 2u);
 }
 
 TEST_F(SessionMovesTest, AnInterruptThatCameTooLateSaysSo) {

@@ -230,7 +230,7 @@ TEST_F(SessionStartsTest, AnOpenCircuitDoesNotHoldUpADrain) {
   engine.manager->Drain(absl::Seconds(5), [&drained] { drained = true; });
   engine.loop.Advance(absl::Minutes(1));
   EXPECT_TRUE(drained);
-  EXPECT_EQ(ReasonOf(waits.status()), Reason::kDraining);
+  EXPECT_EQ(ReasonOf(waits.status()), Reason::kAgentLost);
 }
 
 TEST_F(SessionStartsTest, AProfileWhoseAgentsDoNotStartIsToldToAll) {
