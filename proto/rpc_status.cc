@@ -14,6 +14,7 @@ namespace understudy {
 namespace {
 
 // Leaves room for other trailers below 8 KiB.
+constexpr size_t kMaxStatusBytes = 256 << 10;
 constexpr size_t kMaxTrailerBytes = 6 * 1024;
 
 // What the texts of a status take on the wire: grpc-message is percent-encoded
@@ -82,6 +83,8 @@ google::rpc::Status ToRpcStatus(const absl::Status& status) {
         detail.set_type_url(std::string(url));
         detail.set_value(std::string(payload));
       });
+  // No error is too long for a message of a stream, whatever an agent has said.
+  if (rpc.ByteSizeLong() > kMaxStatusBytes) CutTexts(rpc, kMaxStatusBytes / 8);
   // Payloads have no order of their own; the wire gets one: ErrorInfo first.
   std::sort(rpc.mutable_details()->begin(), rpc.mutable_details()->end(),
             [](const auto& a, const auto& b) {

@@ -1,5 +1,7 @@
 #include "service/convert.h"
 
+#include <stdlib.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <memory>
@@ -22,6 +24,13 @@ using session::SessionState;
 
 constexpr int kDefaultPageSize = 50;
 constexpr int kMaxPageSize = 1000;
+
+// The directory that was checked, whatever becomes of a link to it.
+std::string Resolved(const std::string& path) {
+  const std::unique_ptr<char, decltype(&free)> resolved(
+      realpath(path.c_str(), nullptr), &free);
+  return resolved == nullptr ? path : std::string(resolved.get());
+}
 
 session::TurnPolicy ToTurnPolicy(v1::TurnPolicy policy) {
   switch (policy) {
@@ -133,7 +142,7 @@ session::CreateParams ToParams(const v1::CreateSessionRequest& request,
   params.agent =
       request.agent().empty() ? rules.agents.front() : request.agent();
   params.model = request.model();
-  params.working_directory = request.working_directory();
+  params.working_directory = Resolved(request.working_directory());
   params.labels = {request.labels().begin(), request.labels().end()};
   return params;
 }

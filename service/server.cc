@@ -60,12 +60,13 @@ absl::Status Server::Assemble(Configuration configuration) {
 
   loop_ = session::NewAsioLoop();
   reading_ = session::NewBlocking(kReadingThreads);
+  clearing_ = session::NewBlocking(1);
   committing_ = session::NewBlocking(1);
   launcher_ = session::NewPosixLauncher(*loop_, std::move(launching));
   configuration.engine.node_id = node_id_;
   manager_ = std::make_unique<session::SessionManager>(
-      session::SessionManager::Ground{*loop_, *reading_, *committing_,
-                                      *launcher_, *store_},
+      session::SessionManager::Ground{*loop_, *reading_, *clearing_,
+                                      *committing_, *launcher_, *store_},
       std::move(configuration.engine));
   if (absl::Status status = manager_->Start(); !status.ok()) return status;
   loop_thread_ = std::thread([this] { loop_->Run(); });
@@ -121,6 +122,7 @@ Server::~Server() {
   manager_ = nullptr;
   launcher_ = nullptr;
   committing_ = nullptr;
+  clearing_ = nullptr;
   reading_ = nullptr;
   if (loop_thread_.joinable()) {
     loop_->Post([this] { loop_->Stop(); });

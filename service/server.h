@@ -63,6 +63,7 @@ class Server {
   std::unique_ptr<session::Store> store_;
   std::unique_ptr<session::RunnableLoop> loop_;
   std::unique_ptr<session::Blocking> reading_;
+  std::unique_ptr<session::Blocking> clearing_;
   std::unique_ptr<session::Blocking> committing_;
   std::unique_ptr<session::Launcher> launcher_;
   std::unique_ptr<session::SessionManager> manager_;

@@ -34,7 +34,8 @@ struct EngineOptions {
 // What the engine stands on; all of it outlives it.
 struct EngineGround {
   EventLoop& loop;
-  Blocking& reading;     // reads of the store and of files
+  Blocking& reading;     // what a call waits for: reads of the store
+  Blocking& clearing;    // what takes long: agents' files, clearing the store
   Blocking& committing;  // writes of the store, one at a time
   Launcher& launcher;
   Store& store;

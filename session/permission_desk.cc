@@ -8,38 +8,10 @@ namespace {
 
 constexpr size_t kRemembered = 256;
 
-bool Same(const PermissionAnswer& a, const PermissionAnswer& b) {
-  return a.decision == b.decision && a.scope == b.scope &&
-         a.option_id == b.option_id &&
-         a.updated_input_json == b.updated_input_json;
-}
-
-}  // namespace
-
-void PermissionDesk::Open(const v1::PermissionRequested& request,
-                          std::unique_ptr<EventLoop::Handle> timer) {
-  pending_[request.permission_id()] = {request, std::move(timer)};
-}
-
-PermissionDesk::State PermissionDesk::Find(
-    std::string_view permission_id, const PermissionAnswer& answer) const {
-  if (pending(permission_id)) return State::kPending;
-  // The newest first: another process may use an id again.
-  for (auto it = settled_.rbegin(); it != settled_.rend(); ++it) {
-    if (it->permission_id != permission_id) continue;
-    return it->answer.has_value() && Same(*it->answer, answer)
-               ? State::kAnsweredSo
-               : State::kAnsweredOtherwise;
-  }
-  return State::kUnknown;
-}
-
-PermissionDesk::Decision PermissionDesk::Decide(
-    std::string_view permission_id, const PermissionAnswer& answer) const {
+PermissionDesk::Decision DecisionOf(const v1::PermissionRequested& request,
+                                    const PermissionAnswer& answer) {
   if (answer.option_id.empty()) return {answer.decision, answer.scope};
-  const auto it = pending_.find(permission_id);
-  if (it == pending_.end()) return {};
-  for (const v1::PermissionOption& option : it->second.request.options()) {
+  for (const v1::PermissionOption& option : request.options()) {
     if (option.option_id() != answer.option_id) continue;
     switch (option.kind()) {
       case v1::PERMISSION_OPTION_KIND_ALLOW_ONCE:
@@ -55,12 +27,48 @@ PermissionDesk::Decision PermissionDesk::Decide(
   return {};
 }
 
+}  // namespace
+
+void PermissionDesk::Open(const v1::PermissionRequested& request,
+                          std::unique_ptr<EventLoop::Handle> timer) {
+  pending_[request.permission_id()] = {request, std::move(timer)};
+}
+
+PermissionDesk::State PermissionDesk::Find(
+    std::string_view permission_id, const PermissionAnswer& answer) const {
+  if (pending(permission_id)) return State::kPending;
+  // The newest first: another process may use an id again.
+  for (auto it = settled_.rbegin(); it != settled_.rend(); ++it) {
+    if (it->permission_id != permission_id) continue;
+    if (!it->answer.has_value()) return State::kAnsweredOtherwise;
+    // By whatever words.
+    const Decision now = DecisionOf(it->request, answer);
+    const Decision then = DecisionOf(it->request, *it->answer);
+    return now.decision == then.decision && now.scope == then.scope &&
+                   answer.updated_input_json == it->answer->updated_input_json
+               ? State::kAnsweredSo
+               : State::kAnsweredOtherwise;
+  }
+  return State::kUnknown;
+}
+
+PermissionDesk::Decision PermissionDesk::Decide(
+    std::string_view permission_id, const PermissionAnswer& answer) const {
+  const auto it = pending_.find(permission_id);
+  if (it != pending_.end()) return DecisionOf(it->second.request, answer);
+  return DecisionOf({}, answer);
+}
+
 void PermissionDesk::Close(std::string_view permission_id,
                            const std::optional<PermissionAnswer>& answer) {
+  Settled& settled = settled_.emplace_back();
+  settled.permission_id = std::string(permission_id);
+  settled.answer = answer;
   if (auto it = pending_.find(permission_id); it != pending_.end()) {
+    *settled.request.mutable_options() =
+        std::move(*it->second.request.mutable_options());
     pending_.erase(it);
   }
-  settled_.push_back({std::string(permission_id), answer});
   if (settled_.size() > kRemembered) settled_.pop_front();
 }
 

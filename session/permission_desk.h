@@ -53,6 +53,7 @@ class PermissionDesk {
   };
   struct Settled {
     std::string permission_id;
+    v1::PermissionRequested request;  // its options alone
     std::optional<PermissionAnswer> answer;
   };
 

@@ -323,7 +323,7 @@ void SessionManager::ListConversations(
           std::move(reply)(AllConversations(info->record, {}));
           return;
         }
-        table.ground().reading.Run(
+        table.ground().clearing.Run(
             [&loop = table.ground().loop,
              list =
                  table.options().find_kind(profile->kind)->local_conversations,

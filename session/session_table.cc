@@ -232,8 +232,9 @@ void SessionTable::KeepHouse() {
   for (const auto& [unused, session] : sessions_) session->LookAfter(now);
   if (now - forgotten_ >= kForgetEvery) {
     forgotten_ = now;
-    ground_.reading.Run([self = self_, &loop = ground_.loop,
-                         &store = ground_.store, before = now - kRequestsKept] {
+    ground_.clearing.Run([self = self_, &loop = ground_.loop,
+                          &store = ground_.store,
+                          before = now - kRequestsKept] {
       const absl::Status status = store.ForgetRequests(before);
       if (!status.ok()) {
         Log(LogLevel::kWarning, "old requests stay in the store",

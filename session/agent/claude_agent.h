@@ -112,6 +112,7 @@ class ClaudeAgent final : public LineAgent {
 
   std::set<std::string> tasks_;  // in the background, by their ids
   bool lists_tasks_ = false;     // it says when that changes
+  bool task_ended_ = false;      // since the last turn began
 };
 
 }  // namespace understudy::session

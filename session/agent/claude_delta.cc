@@ -96,7 +96,7 @@ inline std::optional<std::string_view> TakeString(std::string_view& text,
 
 // Whether `text` is the rest of an object: members whose values are strings,
 // numbers, true, false and null, and none of which is called as those that
-// were read already.
+// were read already, or says that the line is of a sub-agent.
 bool IsPlainRest(std::string_view text) {
   Seen seen;
   while (Skip(",\"", text)) {
@@ -104,6 +104,7 @@ bool IsPlainRest(std::string_view text) {
     if (!name.has_value() || *name == "type" || *name == "event") return false;
     if (!Skip(":", text)) return false;
     if (Skip("\"", text)) {
+      if (*name == "parent_tool_use_id") return false;
       if (!TakeString(text, seen).has_value()) return false;
     } else if (!Skip("null", text) && !Skip("true", text) &&
                !Skip("false", text) && !SkipDigits(text)) {

@@ -1,5 +1,6 @@
 // The turns of a ClaudeAgent, and what each line of its process does.
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -123,6 +124,8 @@ bool ClaudeAgent::HandleRaw(std::string_view line) {
 void ClaudeAgent::HandleLine(JsonValue line, std::string_view raw) {
   std::string scratch;
   const std::string_view type = line["type"].Text(scratch);
+  const bool of_sub_agent = line["parent_tool_use_id"].IsString();
+  if (of_sub_agent && type == "stream_event") return;  // a line follows
   if (type == "stream_event") {
     const JsonValue delta = line["event"]["delta"];
     if (line["event"]["type"].Is("content_block_delta") &&
@@ -132,9 +135,20 @@ void ClaudeAgent::HandleLine(JsonValue line, std::string_view raw) {
     }
   }
   // What a sub-agent is in and on says nothing about the session.
-  if ((type == "result" || (type == "system" && line["subtype"].Is("init"))) &&
-      line["parent_tool_use_id"].IsString()) {
+  if (of_sub_agent &&
+      (type == "result" || (type == "system" && line["subtype"].Is("init")))) {
     return EmitEvents(line, raw);
+  }
+  // Its tools are the session's; what it says is not the session's answer.
+  if (of_sub_agent && type == "assistant" && !line["error"].IsString()) {
+    std::optional<std::vector<v1::Event>> events = ReadClaudeEvents(line);
+    const bool says =
+        !events.has_value() ||
+        std::any_of(events->begin(), events->end(), [](const v1::Event& event) {
+          return event.has_message() || event.has_thought();
+        });
+    if (says) return EmitUnknown("assistant/sub_agent", raw);
+    return Emit(*std::move(events), raw);
   }
   if (type == "system") return HandleSystem(line, raw);
   if (type == "command_lifecycle") return HandleLifecycle(line, raw);
@@ -206,6 +220,7 @@ void ClaudeAgent::NoteTasks(JsonValue line) {
     }
   } else if (subtype.Is("task_notification")) {
     tasks_.erase(line["task_id"].String());
+    task_ended_ = true;
   }
 }
 
@@ -228,7 +243,8 @@ void ClaudeAgent::HandleInit(JsonValue line, std::string_view raw) {
   Track(init.conversation, init.model);
   if (witness.gone()) return;
 
-  const ClaudeTurns::Begun begun = turns_.OnInit(init);
+  const ClaudeTurns::Begun begun =
+      turns_.OnInit(init, std::exchange(task_ended_, false));
   if (begun != ClaudeTurns::Begun::kNothing) {
     observer().OnTurnStarted(
         begun == ClaudeTurns::Begun::kOwn ? turns_.own()->id : "", raw);

@@ -21,14 +21,15 @@ void ClaudeTurns::Send(std::string_view id, uint64_t queued_before) {
   own_->queued_before = queued_before;
 }
 
-ClaudeTurns::Begun ClaudeTurns::OnInit(const ClaudeInit& init) {
+ClaudeTurns::Begun ClaudeTurns::OnInit(const ClaudeInit& init,
+                                       bool task_ended) {
   echoes_ = echoes_ || init.echoes;
   if (Names(init.messages, command_) || (!echoes_ && has_command())) {
     return Begun::kNothing;
   }
   const bool ours = own_ && (echoes_ ? Names(init.messages, own_->id) : true);
   if (ours) {
-    own_->acknowledged = true;
+    if (echoes_ || !task_ended) own_->acknowledged = true;
     if (own_->started) return Begun::kNothing;
     own_->started = true;
     return Begun::kOwn;

@@ -45,7 +45,9 @@ class ClaudeTurns {
   void Send(std::string_view id, uint64_t queued_before);
   void SendCommand(std::string_view uuid) { command_ = uuid; }
 
-  Begun OnInit(const ClaudeInit& init);
+  // `task_ended`: since the turn before, so that without an echo this one may
+  // be the agent's own.
+  Begun OnInit(const ClaudeInit& init, bool task_ended);
   // `command_lifecycle`.
   struct Step {
     Begun begun = Begun::kNothing;

@@ -72,7 +72,17 @@ TEST(PermissionDeskTest, KnowsWhetherARepeatedAnswerIsTheSame) {
   answer = Allow();
   answer.updated_input_json = "{}";
   EXPECT_EQ(desk.Find("p1", answer), State::kAnsweredOtherwise);
-  EXPECT_EQ(desk.Find("p1", Option("yes")), State::kAnsweredOtherwise);
+  EXPECT_EQ(desk.Find("p1", Option("no")), State::kAnsweredOtherwise);
+}
+
+TEST(PermissionDeskTest, TheSameDecisionInOtherWordsIsTheSameAnswer) {
+  PermissionDesk desk;
+  desk.Open(RequestOf("p1"), nullptr);
+  desk.Close("p1", Option("yes"));
+  EXPECT_EQ(desk.Find("p1", Allow()), State::kAnsweredSo);
+  EXPECT_EQ(desk.Find("p1", Option("yes")), State::kAnsweredSo);
+  EXPECT_EQ(desk.Find("p1", Option("always")), State::kAnsweredOtherwise);
+  EXPECT_EQ(desk.Find("p1", Option("no")), State::kAnsweredOtherwise);
 }
 
 TEST(PermissionDeskTest, NoAnswerIsTheAnswerToAWithdrawnRequest) {

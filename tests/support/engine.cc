@@ -49,7 +49,7 @@ void Engine::Restart() {
   committing.Drop();
   loop.RunUntilIdle();
   manager = std::make_unique<SessionManager>(
-      SessionManager::Ground{loop, reading, committing, launcher, store},
+      SessionManager::Ground{loop, reading, reading, committing, launcher, store},
       options);
   EXPECT_TRUE(manager->Start().ok());
   loop.RunUntilIdle();

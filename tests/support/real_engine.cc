@@ -19,7 +19,7 @@ RealEngine::RealEngine(std::vector<Profile> profiles, const std::string& guard)
   SessionManager::Options options;
   options.profiles = std::move(profiles);
   manager_ = std::make_unique<SessionManager>(
-      SessionManager::Ground{*loop, *reading_, *committing_, *launcher_,
+      SessionManager::Ground{*loop, *reading_, *reading_, *committing_, *launcher_,
                              *store_},
       std::move(options));
   EXPECT_TRUE(manager_->Start().ok());

@@ -79,6 +79,15 @@ TEST_P(ClaudeTurnVersionsTest, ToldIsWhetherTheMessageWasDelivered) {
   EXPECT_EQ(agent().delivered(), v1::DELIVERED_YES);
 }
 
+TEST_P(ClaudeTurnVersionsTest, ATurnThatMayBeItsOwnIsNoReceipt) {
+  MustStart();
+  Say(Json::parse(R"({"type":"system","subtype":"task_notification",)"
+                  R"("task_id":"b1","status":"completed"})"));
+  Send(kTurn1);
+  Say(Init(""));
+  EXPECT_EQ(agent().delivered(), v1::DELIVERED_MAYBE);
+}
+
 // --- Whose result it is -----------------------------------------------------
 
 TEST_P(ClaudeTurnVersionsTest, ATurnBeginsOnceAndEndsOnce) {
@@ -270,6 +279,32 @@ TEST_P(ClaudeTurnVersionsTest, D11_ASubAgentMovesNothing) {
   EXPECT_EQ(agent().current().model, model_);
   Say(Result(kTurn1, "hi"));
   EXPECT_THAT(owner_.log, Contains(Ended(kTurn1, "SUCCEEDED end_turn \"hi\"")));
+}
+
+TEST_P(ClaudeTurnVersionsTest, WhatASubAgentSaysIsNotTheSessionsAnswer) {
+  MustStart();
+  Send(kTurn1);
+  Begin(kTurn1);
+  owner_.Take();
+  Json text = Json::parse(
+      R"({"type":"assistant","message":{"role":"assistant","model":"m",)"
+      R"("content":[{"type":"text","text":"for my parent"}]}})");
+  text["parent_tool_use_id"] = "toolu_1";
+  Say(text);
+  Json tool = Json::parse(
+      R"({"type":"assistant","message":{"role":"assistant","model":"m",)"
+      R"("content":[{"type":"tool_use","id":"t1","name":"Bash","input":{}}]}})");
+  tool["parent_tool_use_id"] = "toolu_1";
+  Say(tool);
+  Json delta = Json::parse(
+      R"({"type":"stream_event","event":{"type":"content_block_delta",)"
+      R"("index":0,"delta":{"type":"text_delta","text":"for my"}}})");
+  delta["parent_tool_use_id"] = "toolu_1";
+  Say(delta);
+  const std::vector<std::string> said = owner_.Take();
+  ASSERT_THAT(said, SizeIs(2));
+  EXPECT_EQ(said[0], "unknown assistant/sub_agent");
+  EXPECT_THAT(said[1], testing::HasSubstr("Bash"));
 }
 
 TEST_P(ClaudeTurnVersionsTest, D11_AClearThatLeadsToNoUuidHasFailed) {
