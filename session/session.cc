@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/util/time_util.h"
 #include "proto/error.h"
+#include "session/base/check.h"
 #include "session/base/id.h"
 #include "session/base/log.h"
 #include "session/retention.h"
@@ -241,6 +242,7 @@ Append Session::TakeAppend(std::vector<StoredRequest> rows) {
 
 // Stores that, and `rows`; then publishes it and runs `then`.
 void Session::Commit(std::vector<StoredRequest> rows, Task then) {
+  UNDERSTUDY_CHECK(undecided_ == nullptr, "nothing comes behind such a commit");
   Append append = TakeAppend(std::move(rows));
   std::shared_ptr<const SessionRecord> record = append.record;
   AddTrim(append);
@@ -288,7 +290,8 @@ void Session::Committed(uint64_t sequence,
   }
   if (record != nullptr) stored_ = std::move(record);
   log_->Publish(sequence);
-  if (slot_ != nullptr && log_->unpublished_bytes() <= kMaxUnpublishedBytes) {
+  if (slot_ != nullptr && undecided_ == nullptr &&
+      log_->unpublished_bytes() <= kMaxUnpublishedBytes) {
     slot_->agent().set_reading(true);
   }
   if (then) std::move(then)();

@@ -290,6 +290,8 @@ class Session final : private Agent::Observer, private Transition::Host {
   void CheckConversation(Item item);
   void Retire(std::unique_ptr<Slot> slot, bool mid_turn = false);
   void EndMidTurn(const absl::Status& why);
+  // Whether an agent is still ending in the middle of a turn.
+  bool EndsMidTurn() const;
   void Retired(Retiring* retiring, const Loss& loss);
   bool SameModel(std::string_view model) const;
   std::string EffectiveModel(std::string_view model_override) const;

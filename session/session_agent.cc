@@ -78,10 +78,13 @@ void Session::OnEvent(v1::Event event, std::string_view raw) {
   std::unique_ptr<EventLoop::Handle> timer;
   if (profile_.permission_timeout != absl::InfiniteDuration()) {
     timer = ground_.loop.RunAfter(profile_.permission_timeout, [this, id] {
-      PermissionAnswer answer;
-      answer.message = "nobody answered in time";
-      SettlePermission(id, answer, v1::RESOLVED_BY_TIMEOUT);
-      Commit();
+      WhenDecided([this, id] {
+        if (!permissions_.pending(id)) return;
+        PermissionAnswer answer;
+        answer.message = "nobody answered in time";
+        SettlePermission(id, answer, v1::RESOLVED_BY_TIMEOUT);
+        Commit();
+      });
     });
   }
   permissions_.Open(request, std::move(timer));
@@ -160,8 +163,9 @@ void Session::OnTurnEnded(TurnEnd end, std::string_view) {
     item.cause = v1::CAUSE_RECOVERY;
     mailbox_.push_front(std::move(item));
   }
-  // A turn that failed for another reason says nothing about the model.
-  if (unproven && (goes_back || end.outcome == v1::TURN_OUTCOME_SUCCEEDED)) {
+  // A turn that failed for another reason says nothing about the model; and the
+  // way back is known until it has been gone.
+  if (unproven && end.outcome == v1::TURN_OUTCOME_SUCCEEDED) {
     record_.clear_unproven_from();
     record_changed_ = true;
   }

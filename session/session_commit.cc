@@ -205,16 +205,20 @@ void Session::BringBack(Item item, const Target& wanted, absl::Status why) {
   busy_ = true;
   step_began_ = ground_.loop.Now();
   moving_item_ = shared;
-  slot_->agent().Apply(back, [self = self_, shared, fail,
-                              why](absl::Status status) {
-    if (*self == nullptr) return;
-    Session& session = **self;
-    // Whoever called may have had the answer.
-    if (session.moving_item_ != shared) return;
-    session.moving_item_ = nullptr;
-    session.busy_ = false;
-    fail(why, status.ok() && session.slot_ != nullptr && session.AsRecorded());
-  });
+  slot_->agent().Apply(
+      back, [self = self_, shared, fail, why](absl::Status status) {
+        if (*self == nullptr) return;
+        // One that is dead says so first.
+        (*self)->ReplySoon([self, shared, fail, why, status] {
+          Session& session = **self;
+          // Whoever called may have had the answer.
+          if (session.moving_item_ != shared) return;
+          session.moving_item_ = nullptr;
+          session.busy_ = false;
+          fail(why,
+               status.ok() && session.slot_ != nullptr && session.AsRecorded());
+        });
+      });
 }
 
 // Another process or conversation has spent what it says, or nothing.

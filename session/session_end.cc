@@ -1,5 +1,6 @@
 // How agents and sessions end: replaced, parked, drained, deleted, fenced off.
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -30,10 +31,20 @@ void Session::Retire(std::unique_ptr<Slot> slot, bool mid_turn) {
   stopping.Stop(mid_turn ? absl::ZeroDuration() : profile_.stop_grace);
 }
 
+bool Session::EndsMidTurn() const {
+  return std::any_of(retiring_.begin(), retiring_.end(),
+                     [](const auto& one) { return one->mid_turn(); });
+}
+
 void Session::Retired(Retiring* retiring, const Loss& loss) {
   if (undecided_ != nullptr) {
     WhenDecided([this, retiring, loss] { Retired(retiring, loss); });
     return;
+  }
+  if (std::none_of(
+          retiring_.begin(), retiring_.end(),
+          [retiring](const auto& one) { return one.get() == retiring; })) {
+    return;  // the watchdog has let go of it
   }
   AddExited(retiring->pid(), loss.exit, loss.why, /*expected=*/true);
   Commit();

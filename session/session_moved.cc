@@ -163,7 +163,12 @@ void Session::SettleClaims() {
   if (!current.empty()) {
     ground_.claims.Claim(current, record_.session_id());
   }
-  if (!retiring_.empty() || transition_ != nullptr) return;
+  if (!retiring_.empty() || transition_ != nullptr || busy_ ||
+      undecided_ != nullptr ||
+      std::any_of(mailbox_.begin(), mailbox_.end(),
+                  [](const Item& item) { return item.checked; })) {
+    return;
+  }
   ground_.claims.ReleaseAllBut(record_.session_id(), current);
 }
 
@@ -243,6 +248,11 @@ void Session::Fail(const std::shared_ptr<Turn>& turn, const absl::Status& why) {
 // The answer to a move whose target is where the session already is.
 void Session::Unchanged(Item item) {
   moving_ = v1::OPERATION_UNSPECIFIED;
+  if (item.cause == v1::CAUSE_RECOVERY && record_.has_unproven_from()) {
+    record_.clear_unproven_from();
+    record_changed_ = true;
+    Commit();
+  }
   if (item.message.has_value()) {
     Accept(item.call, *std::move(item.message), item.move.model,
            /*next=*/true);

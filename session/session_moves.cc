@@ -241,7 +241,7 @@ bool Session::Withdraw(CallId id) {
 
 void Session::Prewarm() {
   if (Rests() && mailbox_.empty() && slot_ == nullptr && refuse_.ok() &&
-      Circuit().ok() &&
+      !EndsMidTurn() && Circuit().ok() &&
       breaker_.Wait(ground_.loop.Now()) == absl::ZeroDuration()) {
     StartAgent(agent_died_ ? v1::OPERATION_RECOVER : v1::OPERATION_START);
   }
@@ -283,7 +283,10 @@ void Session::BeginMove(Item item) {
     Unchanged(std::move(item));
     return;
   }
-  if (!current && !item.checked) {
+  if (!current &&
+      (!item.checked ||
+       ground_.claims.Claim(move.conversation, record_.session_id()) !=
+           record_.session_id())) {
     CheckConversation(std::move(item));
     return;
   }

@@ -137,22 +137,30 @@ void Session::ChangeModes() {
 // the store refuses the session.
 void Session::ModeChanged(const std::shared_ptr<Call>& call,
                           const std::string& mode, const absl::Status& status) {
-  changing_mode_ = false;
   if (!closed_.ok()) return;  // whoever called has had the answer
   const std::optional<Reason> reason = ReasonOf(status);
   const bool definite =
       reason == Reason::kFieldInvalid || reason == Reason::kCapabilityMissing;
-  if (status.ok()) {
-    KeepMode(call, mode);
-  } else {
-    // In which mode it is, nobody knows: it must not go on. One that is dead
-    // says so next.
-    if (!definite && reason != Reason::kAgentLost && slot_ != nullptr) {
+  if (status.ok() || definite) {
+    changing_mode_ = false;
+    if (status.ok()) {
+      KeepMode(call, mode);
+    } else {
+      ledger_.Finish(call, status);
+    }
+    ReplySoon([this] { Pump(); });
+    return;
+  }
+  ledger_.Finish(call, status);
+  // In which mode it is, nobody knows: it must not go on. One that is dead says
+  // so first.
+  ReplySoon([this, status, slot = slot_.get()] {
+    changing_mode_ = false;
+    if (slot != nullptr && slot_.get() == slot && closed_.ok()) {
       EndMidTurn(status);
     }
-    ledger_.Finish(call, status);
-  }
-  ReplySoon([this] { Pump(); });
+    Pump();
+  });
 }
 
 void Session::KeepMode(const std::shared_ptr<Call>& call,

@@ -200,6 +200,9 @@ void SessionTable::Open(const std::string& session_id) {
         session = ids.status();
       } else {
         session = Adopt(Make(*std::move(stored), *std::move(ids)));
+        // It may have been closed with something open: fenced off, or its
+        // commit in doubt for too long.
+        (*session)->Recover();
       }
       ServeLine(session_id, session);
     });
@@ -531,10 +534,9 @@ void SessionTable::Withdraw(CallId call) {
   const auto it = waiting_.find(call);
   if (it == waiting_.end()) return;
   const auto session = sessions_.find(it->second);
-  if (session != sessions_.end()) {
-    session->second->Withdraw(call);
-  } else {
-    waiting_.erase(it);  // it will find itself withdrawn
+  if (session == sessions_.end() || !session->second->Withdraw(call)) {
+    // It has begun, or will find itself withdrawn when it comes to that.
+    waiting_.erase(call);
   }
 }
 

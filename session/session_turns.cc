@@ -9,7 +9,6 @@
 #include "session/base/log.h"
 #include "session/base/utf8.h"
 #include "session/event_codec.h"
-#include "session/retiring.h"
 #include "session/session.h"
 
 namespace understudy::session {
@@ -218,10 +217,7 @@ void Session::Pump() {
   idle_timer_ = nullptr;
   idle_since_ = absl::InfiniteFuture();
   // What starts now would not know how the turn of such a one has ended.
-  if (std::any_of(retiring_.begin(), retiring_.end(),
-                  [](const auto& one) { return one->mid_turn(); })) {
-    return;
-  }
+  if (EndsMidTurn()) return;
   if (slot_ == nullptr && NeedsAgent(mailbox_.front()) && !MayStart()) return;
   if (mailbox_.front().turn == nullptr) {
     Item item = std::move(mailbox_.front());

@@ -19,7 +19,7 @@ constexpr absl::Duration kMargin = absl::Seconds(30);
 }  // namespace
 
 void Session::LookAfter(absl::Time now) {
-  if (!closed_.ok()) return;
+  if (undecided_ != nullptr) return;  // that has a bound of its own
   const absl::Duration stop = 4 * profile_.stop_grace + kMargin;
   // A change by the running agent, its end, the wait for a slot, a start.
   const absl::Duration move =
@@ -32,10 +32,18 @@ void Session::LookAfter(absl::Time now) {
         absl::StrCat("session ", record_.session_id(), ": ", std::string(what),
                      " kept none of its bounds"));
   };
+  for (const std::unique_ptr<Retiring>& retiring : retiring_) {
+    if (now - retiring->since() <= stop) continue;
+    const Loss loss{.exit = {.cause = ExitStatus::Cause::kStopped},
+                    .why = late("a process that was told to end")};
+    Retired(retiring.get(), loss);
+    break;  // the next one next time
+  }
+  if (!closed_.ok()) return;
   if ((transition_ != nullptr || busy_) && now - step_began_ > move) {
     const absl::Status why = late("a transition");
     const std::shared_ptr<Item> item = std::exchange(moving_item_, nullptr);
-    Discard(std::move(transition_));
+    transition_ = nullptr;
     busy_ = false;
     if (slot_ != nullptr) Retire(std::move(slot_));
     if (item != nullptr) FailMove(std::move(*item), why);
@@ -44,13 +52,6 @@ void Session::LookAfter(absl::Time now) {
   if (turn != nullptr && slot_ != nullptr && turn->timed_out &&
       now - turn->timed_out_at > profile_.interrupt_timeout + kMargin) {
     EndMidTurn(late("a turn"));
-  }
-  for (const std::unique_ptr<Retiring>& retiring : retiring_) {
-    if (now - retiring->since() <= stop) continue;
-    const Loss loss{.exit = {.cause = ExitStatus::Cause::kStopped},
-                    .why = late("a process that was told to end")};
-    Retired(retiring.get(), loss);
-    break;  // the next one next time
   }
 }
 

@@ -202,7 +202,7 @@ class CommitTableTest
         if (running == nullptr) {
           engine.store.FailWrites(1, Down());
         } else {
-          engine.world.decide = [this](FakeStep step, FakeAgent&) {
+          engine.world.decide = [](FakeStep step, FakeAgent&) {
             const bool made =
                 step == FakeStep::kModel || step == FakeStep::kClear ||
                 step == FakeStep::kLoad || step == FakeStep::kStart;
@@ -211,6 +211,9 @@ class CommitTableTest
           };
           Request(ask);
           engine.store.FailWrites(3, Down());
+          if (ask == Ask::kSwitchBreakingFirst) {
+            running = engine.world.live().front();  // the new one
+          }
           v1::Event event;
           event.mutable_notice()->set_message("by the way");
           running->Say(std::move(event));
@@ -612,6 +615,37 @@ TEST_F(SessionCommitTest,
   ASSERT_TRUE(next.status().ok()) << next.status();
   EXPECT_EQ(engine.world.deliveries.back().model, model);
   EXPECT_EQ(engine.world.deliveries.back().messages_before, 1u);
+}
+
+TEST_F(SessionCommitTest, AnAgentAtATurnOfItsOwnIsStoppedAndNotBroughtBack) {
+  const std::string s = engine.Create();
+  engine.SendAndWait(s, "one");
+  engine.committing.Hold();
+  const Pending<MoveResult> moved = engine.Switch(s, "model-b");
+  engine.world.live().front()->BeginUnsolicitedTurn();
+  engine.store.FailWrites(1, Down());
+  engine.committing.Release();
+  engine.loop.Advance(absl::Seconds(10));
+  EXPECT_EQ(ReasonOf(moved.status()), Reason::kStoreUnavailable);
+  EXPECT_THAT(engine.world.live(), IsEmpty());
+  EXPECT_EQ(engine.Info(s).record.model(), "model-a");
+  EXPECT_THAT(CheckHistory(engine.Events(s), /*settled=*/true), IsEmpty());
+}
+
+TEST_F(SessionCommitTest, AReplacementThatMissedATurnDuringItsCommitIsNotUsed) {
+  const std::string s = engine.Create();
+  engine.SendAndWait(s, "one");
+  engine.world.capabilities.switch_model = false;
+  engine.committing.Hold();
+  const Pending<MoveResult> moved = engine.Switch(s, "model-b");
+  engine.world.live().front()->BeginUnsolicitedTurn();
+  engine.committing.Release();
+  engine.Run();
+  ASSERT_TRUE(moved.status().ok()) << moved.status();
+  ASSERT_TRUE(engine.SendAndWait(s, "two").status().ok());
+  // The agent's own turn among them.
+  EXPECT_EQ(engine.world.deliveries.back().messages_before, 2u);
+  EXPECT_EQ(engine.world.deliveries.back().model, "model-b");
 }
 
 TEST_F(SessionCommitTest, ADeletionWaitsForTheCommitThatIsUnderWay) {

@@ -29,7 +29,13 @@ namespace {
 using ::testing::Contains;
 using ::testing::Not;
 
-constexpr char kMarkerName[] = "UNDERSTUDY_DEATH_TEST_MARK";
+// Of this process alone: other tests, which run at the same time, have servers
+// that die, too.
+const std::string& MarkerName() {
+  static const auto* const kName =
+      new std::string(absl::StrCat("UNDERSTUDY_DEATH_TEST_MARK_", getpid()));
+  return *kName;
+}
 
 // A server of its own with two agents, each of which has a family that ignores
 // signals and lives in sessions of its own.
@@ -44,7 +50,7 @@ class DoomedServer {
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, write_end.get(), 1);
     std::string argv[] = {
-        UNDERSTUDY_DOOMED_SERVER, UNDERSTUDY_GUARD, kMarkerName,
+        UNDERSTUDY_DOOMED_SERVER, UNDERSTUDY_GUARD, MarkerName(),
         absl::StrCat(UNDERSTUDY_MISBEHAVING, "/leaves_family"), "stay"};
     std::vector<char*> pointers;
     for (std::string& argument : argv) pointers.push_back(argument.data());
@@ -142,7 +148,7 @@ TEST_F(ServerDeathTest, A18_ASweepKillsWhatAServerAndItsGuardsLeftBehind) {
 
   // Not while its server runs.
   EXPECT_EQ(JudgeMark(server.mark()), MarkState::kRuns);
-  EXPECT_EQ(SweepLeftovers(kMarkerName, ours), 0u);
+  EXPECT_EQ(SweepLeftovers(MarkerName(), ours), 0u);
   for (const pid_t pid : server.Everyone()) EXPECT_TRUE(IsAlive(pid));
 
   // All at once, as the kernel may do it when memory runs out. Stopped first:
@@ -156,10 +162,10 @@ TEST_F(ServerDeathTest, A18_ASweepKillsWhatAServerAndItsGuardsLeftBehind) {
   for (const pid_t pid : server.members()) EXPECT_TRUE(IsAlive(pid));
   // Another name is none of our business; nor is our own mark.
   EXPECT_EQ(SweepLeftovers("SOMETHING_ELSE", ours), 0u);
-  EXPECT_EQ(SweepLeftovers(kMarkerName, server.mark()), 0u);
+  EXPECT_EQ(SweepLeftovers(MarkerName(), server.mark()), 0u);
   for (const pid_t pid : server.members()) EXPECT_TRUE(IsAlive(pid));
 
-  EXPECT_GE(SweepLeftovers(kMarkerName, ours), server.members().size());
+  EXPECT_GE(SweepLeftovers(MarkerName(), ours), server.members().size());
   for (const pid_t pid : server.Everyone()) EXPECT_FALSE(IsAlive(pid));
 }
 
