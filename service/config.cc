@@ -12,6 +12,7 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/io/tokenizer.h"
 #include "google/protobuf/text_format.h"
@@ -207,9 +208,10 @@ Environment Environment::OfThisProcess() {
   return environment;
 }
 
-ConfigResult ReadConfiguration(const std::optional<ConfigFile>& file,
-                               const Overrides& overrides,
-                               const Environment& environment) {
+namespace {
+
+ConfigResult Read(const std::optional<ConfigFile>& file,
+                  const Overrides& overrides, const Environment& environment) {
   ConfigResult result;
   v1::Config config;
   ConfigReader::Locations locations;
@@ -251,6 +253,23 @@ ConfigResult ReadConfiguration(const std::optional<ConfigFile>& file,
     result.problems.push_back(absl::StrCat("the program ", kGuardName,
                                            " is missing: it belongs in ",
                                            environment.program_folder));
+  }
+  return result;
+}
+
+}  // namespace
+
+ConfigResult ReadConfiguration(const std::optional<ConfigFile>& file,
+                               const Overrides& overrides,
+                               const Environment& environment) {
+  ConfigResult result = Read(file, overrides, environment);
+  // Values are quoted in them as they stand in the file.
+  for (auto* texts : {&result.problems, &result.warnings}) {
+    for (std::string& text : *texts) {
+      std::replace_if(
+          text.begin(), text.end(),
+          [](char c) { return absl::ascii_iscntrl(c); }, '?');
+    }
   }
   return result;
 }

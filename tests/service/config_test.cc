@@ -219,6 +219,13 @@ TEST_F(ConfigTest, NamesTheLineOfWhatItCannotParse) {
               ElementsAre(StartsWith("c.textproto:2:")));
 }
 
+TEST_F(ConfigTest, AProblemIsOneLineWhateverItQuotes) {
+  const std::vector<std::string> problems =
+      Read("listen: '0.0.4.\\n7:1'").problems;
+  ASSERT_EQ(problems.size(), 1u);
+  EXPECT_EQ(problems[0].find('\n'), std::string::npos) << problems[0];
+}
+
 TEST_F(ConfigTest, ReportsEverythingThatIsWrong) {
   const ConfigResult result = Read(absl::StrCat(R"(listen: "0.0.0.0:1"
 store: "mysql:x"
