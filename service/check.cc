@@ -352,6 +352,9 @@ absl::Status Check(const v1::SendMessageRequest& request, const Rules& rules) {
     CheckContent(request.content(), rules.max_text_bytes, violations);
   } else if (request.text().empty()) {
     violations.Add("text", "must not be empty");
+  } else if (request.text().find_first_not_of(" \t\r\n\v\f") ==
+             std::string::npos) {
+    violations.Add("text", "must not be blank");
   } else {
     violations.Text("text", request.text(), rules.max_text_bytes);
   }

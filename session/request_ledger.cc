@@ -98,9 +98,10 @@ void RequestLedger::Replay(Caller caller, Call::Answer answer) {
   });
 }
 
-std::vector<StoredRequest> RequestLedger::Row(const Call& call,
+std::vector<StoredRequest> RequestLedger::Row(Call& call,
                                               std::string_view session_id,
                                               const RequestResult& result) {
+  call.written = loop_.Now();
   if (call.caller.request_id.empty()) return {};
   known_[call.caller.request_id] = loop_.Now();
   std::vector<StoredRequest> rows(1);
@@ -117,6 +118,14 @@ void RequestLedger::Finish(const std::shared_ptr<Call>& call,
                            const absl::StatusOr<RequestResult>& result) {
   if (open_.erase(call) > 0) in_flight_.erase(call->caller.request_id);
   call->Finish(result);
+}
+
+void RequestLedger::TellWhoWaits(absl::Time time, const absl::Status& why) {
+  std::vector<std::shared_ptr<Call>> late;
+  for (const std::shared_ptr<Call>& call : open_) {
+    if (call->written < time) late.push_back(call);
+  }
+  for (const std::shared_ptr<Call>& call : late) call->Finish(why);
 }
 
 void RequestLedger::FinishAll(const absl::Status& why) {

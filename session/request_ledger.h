@@ -30,6 +30,8 @@ struct Call {
   CallId id = 0;
   Caller caller;
   std::vector<Answer> answers;  // the first caller's, then those who joined
+  // When what it did was given to the store; the future before.
+  absl::Time written = absl::InfiniteFuture();
 
   void Finish(const absl::StatusOr<RequestResult>& result);
 };
@@ -47,7 +49,7 @@ class RequestLedger {
 
   // The row that makes the result survive; to be written with what it did.
   // Nothing if the call has no request id.
-  std::vector<StoredRequest> Row(const Call& call, std::string_view session_id,
+  std::vector<StoredRequest> Row(Call& call, std::string_view session_id,
                                  const RequestResult& result);
 
   // Ids that the store has.
@@ -63,6 +65,11 @@ class RequestLedger {
   // nothing done) may be made again under its id.
   void Finish(const std::shared_ptr<Call>& call,
               const absl::StatusOr<RequestResult>& result);
+
+  // Those who wait since before `time` for the store to take what they asked
+  // for are told `why`. It is not taken back: under the same id they hear what
+  // has become of it.
+  void TellWhoWaits(absl::Time time, const absl::Status& why);
 
   // Whether nobody waits for an answer.
   bool idle() const { return open_.empty(); }

@@ -168,7 +168,8 @@ class Session final : private Agent::Observer, private Transition::Host {
     uint64_t sequence = 0;  // of message_accepted
     std::optional<std::string> model;  // what its message named
     std::unique_ptr<EventLoop::Handle> timer;
-    absl::Status loss;  // how its agent was lost
+    std::unique_ptr<EventLoop::Handle> receipt;  // that it is taken up
+    absl::Status loss;                           // how its agent was lost
     std::vector<Reply<SendResult>> waiting;
     std::vector<std::shared_ptr<Call>> interrupting;
 
@@ -248,6 +249,7 @@ class Session final : private Agent::Observer, private Transition::Host {
   void Begin(const std::shared_ptr<Turn>& turn);
   void AddStarted(Turn& turn);
   void SendToAgent(const std::shared_ptr<Turn>& turn);
+  void AwaitReceipt(const std::shared_ptr<Turn>& turn);
   void Complete(std::shared_ptr<Turn> turn, v1::TurnCompleted completed);
   void Fail(const std::shared_ptr<Turn>& turn, const absl::Status& why);
   void AwaitTurn(const RequestResult::Sent& sent, Reply<SendResult> reply);

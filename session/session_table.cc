@@ -233,6 +233,9 @@ void SessionTable::KeepHouse() {
   std::erase_if(sessions_,
                 [](const auto& one) { return one.second->evictable(); });
   for (const auto& [unused, session] : sessions_) session->LookAfter(now);
+  if (!committer_.health().ok()) {
+    ledger_.TellWhoWaits(now - absl::Seconds(10), committer_.health());
+  }
   if (now - forgotten_ >= kForgetEvery) {
     forgotten_ = now;
     ground_.clearing.Run([self = self_, &loop = ground_.loop,

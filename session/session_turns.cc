@@ -311,9 +311,30 @@ void Session::SendToAgent(const std::shared_ptr<Turn>& turn) {
     return;
   }
   turn->sent = true;
+  AwaitReceipt(turn);
   slot_->agent().Send({.turn_id = turn->turn_id,
                        .text = turn->body.text,
                        .content = turn->body.content});
+}
+
+// An agent that does not take up what it was sent, though it is at nothing
+// else, does not read any more. Its start may take its time once more: tools
+// of its own are started with its first turn.
+void Session::AwaitReceipt(const std::shared_ptr<Turn>& turn) {
+  turn->receipt = ground_.loop.RunAfter(
+      4 * profile_.start_timeout, [this, weak = std::weak_ptr<Turn>(turn)] {
+        const std::shared_ptr<Turn> turn = weak.lock();
+        if (turn == nullptr || turn != running_ || slot_ == nullptr) return;
+        if (unsolicited_ != nullptr) {
+          AwaitReceipt(turn);
+        } else if (slot_->agent().delivered() != v1::DELIVERED_YES) {
+          EndMidTurn(MakeError(
+              Reason::kAgentUnresponsive,
+              absl::StrCat("session ", record_.session_id(),
+                           ": its agent has not taken up the message within ",
+                           absl::FormatDuration(4 * profile_.start_timeout))));
+        }
+      });
 }
 
 // The last event of a turn, and what follows for those who wait for it.
@@ -341,13 +362,16 @@ void Session::Complete(std::shared_ptr<Turn> turn,
              open.end());
   record_changed_ = true;
   turn->timer = nullptr;
+  if (turn->receipt != nullptr) Discard(std::move(turn->receipt));
   if (running_ == turn) running_ = nullptr;
   if (unsolicited_ == turn) unsolicited_ = nullptr;
   ending_.push_back(turn);
   std::vector<StoredRequest> rows;
   RequestResult interrupted;
-  interrupted.mutable_done()->set_interrupted(completed.outcome() ==
-                                              v1::TURN_OUTCOME_INTERRUPTED);
+  // Also if the agent had to be ended for it.
+  interrupted.mutable_done()->set_interrupted(
+      completed.outcome() == v1::TURN_OUTCOME_INTERRUPTED ||
+      ReasonOf(turn->loss) == Reason::kAgentUnresponsive);
   interrupted.mutable_done()->set_turn_id(turn->turn_id);
   for (const std::shared_ptr<Call>& call : turn->interrupting) {
     for (StoredRequest& row :
@@ -507,7 +531,6 @@ void Session::Interrupt(Caller caller, std::string turn_id,
   }
   RequestResult result;
   result.mutable_done()->set_interrupted(false);
-  result.mutable_done()->set_turn_id(turn_id);
   std::vector<StoredRequest> rows =
       ledger_.Row(*call, record_.session_id(), result);
   if (rows.empty()) {

@@ -15,11 +15,21 @@ namespace {
 
 // Beside the bounds that add up; a loaded machine is no reason to let go.
 constexpr absl::Duration kMargin = absl::Seconds(30);
+constexpr absl::Duration kStoreWait = absl::Seconds(10);
 
 }  // namespace
 
 void Session::LookAfter(absl::Time now) {
   if (undecided_ != nullptr) return;  // that has a bound of its own
+  // A store that takes nothing is tried on, but nobody waits for it for ever.
+  if (const absl::Status& health = ground_.committer.health(); !health.ok()) {
+    ledger_.TellWhoWaits(now - kStoreWait, health);
+    for (const std::shared_ptr<Turn>& turn : ending_) {
+      for (Reply<SendResult>& reply : std::exchange(turn->waiting, {})) {
+        std::move(reply)(health);
+      }
+    }
+  }
   const absl::Duration stop = 4 * profile_.stop_grace + kMargin;
   // A change by the running agent, its end, the wait for a slot, a start.
   const absl::Duration move =

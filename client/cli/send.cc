@@ -80,18 +80,25 @@ int SendAndShow(const Context& context, const v1::SendMessageRequest& request) {
   if (!session.ok()) return Fail(context, session.status());
 
   TurnText text(std::cout, isatty(STDOUT_FILENO) != 0);
-  const auto stream = context.client.StreamEvents(
-      {.session_id = request.session_id(),
-       .after_sequence = session->newest_sequence(),
-       .include_deltas = true,
-       .on_interruption = [&text](const absl::Status&, absl::Duration) {
-         text.Interrupted();
-       }});
+  const auto follow = [&](uint64_t after) {
+    return context.client.StreamEvents(
+        {.session_id = request.session_id(),
+         .after_sequence = after,
+         .include_deltas = true,
+         .on_interruption = [&text](const absl::Status&, absl::Duration) {
+           text.Interrupted();
+         }});
+  };
+  auto stream = follow(session->newest_sequence());
   if (absl::Status status = stream->AwaitOpen(context.deadline); !status.ok()) {
     return Fail(context, status);
   }
   const auto turn = context.client.SendMessage(request, context.Call());
   if (!turn.ok()) return Fail(context, turn.status());
+  if (turn->sequence() <= session->newest_sequence()) {
+    // A repeated request: its turn has begun before, and may be over.
+    stream = follow(turn->sequence() - 1);
+  }
 
   while (true) {
     const auto event = stream->Next(context.deadline);

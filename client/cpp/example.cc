@@ -34,10 +34,15 @@ absl::Status Run(const std::string& text, const std::string& agent) {
     const auto event = events->Next();
     if (!event.ok()) return event.status();
     if ((*event)->has_message()) std::cout << (*event)->message().text();
-    if ((*event)->has_turn_completed()) break;
+    if (!(*event)->has_turn_completed()) continue;
+    std::cout << std::endl;
+    const v1::TurnCompleted& completed = (*event)->turn_completed();
+    if (completed.outcome() == v1::TURN_OUTCOME_SUCCEEDED) {
+      return absl::OkStatus();
+    }
+    return absl::AbortedError(completed.error().reason() + ": " +
+                              completed.error().message());
   }
-  std::cout << std::endl;
-  return absl::OkStatus();
 }
 
 int main(int argc, char** argv) {

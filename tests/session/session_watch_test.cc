@@ -65,6 +65,61 @@ TEST_F(SessionWatchTest, A24_AProcessThatDoesNotEndHoldsUpNoMessage) {
   LetAllBeFine();
 }
 
+TEST_F(SessionWatchTest, AnAgentThatDoesNotTakeUpAMessageIsEnded) {
+  const std::string s = engine.Create();
+  engine.SendAndWait(s, "one");
+  Let(FakeStep::kTurn, FakeFate::Kind::kDeaf);
+  const Pending<SendResult> sent = engine.SendAndWait(s, "two");
+  engine.loop.Advance(4 * Engine::FakeProfile().start_timeout);
+  EXPECT_EQ(ReasonOf(sent.status()), Reason::kAgentUnresponsive);
+  EXPECT_EQ(engine.Last(s, "turn_completed").turn_completed().outcome(),
+            v1::TURN_OUTCOME_AGENT_LOST);
+  LetAllBeFine();
+  EXPECT_TRUE(engine.SendAndWait(s, "three").status().ok());
+}
+
+TEST_F(SessionWatchTest, AnInterruptThatCostsTheAgentHasInterrupted) {
+  const std::string s = engine.Create();
+  engine.world.decide = [](FakeStep step, FakeAgent&) {
+    return step == FakeStep::kEnd || step == FakeStep::kInterrupt
+               ? Fate(FakeFate::Kind::kSilent)
+               : FakeFate{};
+  };
+  const Pending<SendResult> sent = engine.Send(s, "one");
+  const Pending<InterruptResult> interrupted = engine.Interrupt(s);
+  engine.loop.Advance(Engine::FakeProfile().interrupt_timeout);
+  ASSERT_TRUE(interrupted.status().ok()) << interrupted.status();
+  EXPECT_TRUE(interrupted->interrupted);
+  EXPECT_EQ(interrupted->turn_id, sent->turn_id);
+  LetAllBeFine();
+  EXPECT_EQ(engine.Interrupt(s, "no-such-turn")->turn_id, "");
+}
+
+TEST_F(SessionWatchTest, NobodyWaitsForAStoreForEver) {
+  const std::string s = engine.Create();
+  Let(FakeStep::kEnd, FakeFate::Kind::kSilent);
+  const Pending<SendResult> running = engine.SendAndWait(s, "one");
+  const absl::Status full = MakeError(Reason::kStoreFull, "no room");
+  engine.store.FailWrites(1000000, full);
+  const char kId[] = "11111111-1111-4111-8111-111111111111";
+  const Pending<SendResult> queued = engine.Send(s, "two", {}, kId);
+  LetAllBeFine();
+  FakeAgent& agent = *engine.world.live().front();
+  agent.FinishTurn({.turn_id = agent.turn_id()});
+  engine.Run();
+  EXPECT_FALSE(queued.done());
+  engine.loop.Advance(absl::Seconds(30));
+  EXPECT_EQ(ReasonOf(queued.status()), Reason::kStoreFull);
+  EXPECT_EQ(ReasonOf(running.status()), Reason::kStoreFull);
+  // There is room again: what was asked for is done, once.
+  engine.store.FailWrites(0, absl::OkStatus());
+  engine.loop.Advance(absl::Seconds(30));
+  const Pending<SendResult> again = engine.Send(s, "two", {}, kId);
+  ASSERT_TRUE(again.status().ok()) << again.status();
+  EXPECT_EQ(Count(s, "message_accepted"), 2u);
+  EXPECT_EQ(Count(s, "turn_completed"), 2u);
+}
+
 TEST_F(SessionWatchTest, A2_AMoveDoesNotWaitForATurnForEver) {
   const std::string s = engine.Create();
   Let(FakeStep::kEnd, FakeFate::Kind::kSilent);
