@@ -113,6 +113,36 @@ TEST_F(UnderstudydTest, A18_NothingIsLeftASecondAfterItEndsHoweverItEnds) {
   }
 }
 
+TEST_F(UnderstudydTest, ARequestThatIsSentAgainShowsItsTurnAgain) {
+  const std::string config = WriteConfig(absl::StrCat(
+      "listen: 'unix:", folder_.path(), "/run/u.sock' store: 'memory:'\n",
+      "profile { name: 'r' agent: 'claude' command: 'understudy-rehearsal'\n",
+      "  env { key: 'CLAUDE_CONFIG_DIR' value: '", folder_.path(), "' } }"));
+  Program server(Argv({"--config=" + config}));
+  ASSERT_THAT(server.ReadLine(), StartsWith("listening on "));
+  const auto call = [this](std::vector<std::string> arguments) {
+    arguments.insert(
+        arguments.begin(),
+        {UNDERSTUDYCTL, "--timeout=20",
+         absl::StrCat("--server=unix:", folder_.path(), "/run/u.sock")});
+    const Program::Result result = Program(arguments).Wait();
+    EXPECT_EQ(result.exit_code, 0) << result.errors;
+    return result.output;
+  };
+  std::string session = call({"create", "--directory=" + folder_.path()});
+  session.resize(session.find('\n'));
+  const std::vector<std::string> send = {
+      "send", session, "hello",
+      "--request-id=11111111-1111-4111-8111-111111111111"};
+  const std::string first = call(send);
+  EXPECT_THAT(first, HasSubstr("hello"));
+  EXPECT_EQ(call(send), first);
+  call({"send", session, "and on"});
+  EXPECT_EQ(call(send), first);
+  server.Signal(SIGTERM);
+  EXPECT_EQ(server.Wait().exit_code, 0);
+}
+
 TEST_F(UnderstudydTest, LogsJsonWhenItIsAsked) {
   std::vector<std::string> argv = Serving();
   argv.push_back("--log-format=json");
