@@ -46,9 +46,9 @@ class HistoryTest : public ::testing::Test {
                        "'done' delivered: DELIVERED_YES } raw: 'L3' turn_id: '",
                        kFirst, "'"),
           1);
-    Store("agent_started { pid: 8 model: 'm2' } synthetic: true", 2);
     Store("model_changed { previous_model: 'm1' model: 'm2' } synthetic: true",
           2);
+    Store("agent_started { pid: 8 model: 'm2' } synthetic: true", 2);
     Store("agent_exited { pid: 7 } synthetic: true", 2);
     Store(absl::StrCat("message_accepted { text: 'two' request_id: 'r2' } "
                        "synthetic: true turn_id: '",
@@ -80,7 +80,7 @@ class HistoryTest : public ::testing::Test {
     moved.request_id = "r3";
     moved.moved.set_changed(true);
     moved.moved.set_model("m2");
-    moved.moved.set_sequence(8);
+    moved.moved.set_sequence(7);
     Call lost;
     lost.request_id = "r2";
     lost.text = "two";
@@ -243,13 +243,13 @@ const Mutation kMutations[] = {
      [](SessionHistory& h) { h.agents[4].result = "no"; }},
     {"ATurnOnAnotherModel", "ran on m2",
      [](SessionHistory& h) { h.agents[4].model = "m2"; }},
-    {"AChangeThatIsNotInTheLog", "turn_started names the model m2",
+    {"AChangeThatIsNotInTheLog", "was told another change than",
      [](SessionHistory& h) {
-       At(h, 8).Clear();
-       At(h, 8).mutable_notice();
-       At(h, 8).set_sequence(8);
-       At(h, 8).set_epoch(1);
-       At(h, 8).set_incarnation(2);
+       At(h, 7).Clear();
+       At(h, 7).mutable_notice();
+       At(h, 7).set_sequence(7);
+       At(h, 7).set_epoch(1);
+       At(h, 7).set_incarnation(2);
      }},
     {"ATurnWithoutAnEnd", "has no end",
      [](SessionHistory& h) {
