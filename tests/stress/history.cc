@@ -133,6 +133,9 @@ class Checker {
       case absl::StatusCode::kDeadlineExceeded:
         return Broken(absl::StrCat(name, " was not answered in time"));
       case absl::StatusCode::kInternal:
+        // An agent that talks nonsense or closes its output is not our error.
+        if (reason == Reason::kAgentProtocol) break;
+        [[fallthrough]];
       case absl::StatusCode::kUnknown:
       case absl::StatusCode::kDataLoss:
         return Broken(absl::StrCat(name, ": ", call.status.ToString()));
