@@ -134,7 +134,8 @@ class Session final : private Agent::Observer, private Transition::Host {
   // Ends the agent, whatever it does, and everything that waits for one.
   void StopAgent(const absl::Status& why);
 
-  // Now and then: lets go of what keeps to none of its bounds.
+  // Now and then: lets go of what keeps to none of its bounds, and tells who
+  // waits for a store that takes nothing.
   void LookAfter(absl::Time now);
 
   void ExpireRequests(absl::Time before) { ledger_.Expire(before); }
