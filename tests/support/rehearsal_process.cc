@@ -40,6 +40,20 @@ bool IsReady(int fd) {
   return ready > 0;
 }
 
+RehearsalProcess::Arguments ForStreamJson(
+    const RehearsalProcess::Options& options) {
+  RehearsalProcess::Arguments arguments = {
+      "-p",          "--input-format", "stream-json",       "--output-format",
+      "stream-json", "--verbose",      "--setting-sources="};
+  if (options.partial_messages) {
+    arguments.push_back("--include-partial-messages");
+  }
+  if (options.asks_permission) {
+    arguments.insert(arguments.end(), {"--permission-prompt-tool", "stdio"});
+  }
+  return arguments;
+}
+
 }  // namespace
 
 std::string RandomUuid() {
@@ -108,21 +122,10 @@ RehearsalProcess::RehearsalProcess(const RehearsalHome& home,
     : home_(home) {
   static std::atomic<int> count = 0;
   stderr_path_ = home.path() + "/stderr" + std::to_string(++count);
-  Arguments arguments = {options.program,
-                         "-p",
-                         "--input-format",
-                         "stream-json",
-                         "--output-format",
-                         "stream-json",
-                         "--verbose",
-                         "--setting-sources=",
-                         "--log=" + home.path() + "/log"};
-  if (options.partial_messages) {
-    arguments.push_back("--include-partial-messages");
-  }
-  if (options.asks_permission) {
-    arguments.insert(arguments.end(), {"--permission-prompt-tool", "stdio"});
-  }
+  Arguments arguments =
+      options.acp ? Arguments{"--protocol=acp"} : ForStreamJson(options);
+  arguments.insert(arguments.begin(), options.program);
+  arguments.push_back("--log=" + home.path() + "/log");
   arguments.insert(arguments.end(), options.arguments.begin(),
                    options.arguments.end());
   std::vector<char*> argv;
@@ -201,6 +204,25 @@ void RehearsalProcess::Permit(const Json& request, const Json& answer) {
          {{"subtype", "success"},
           {"request_id", request["request_id"]},
           {"response", answer}}}});
+}
+
+int RehearsalProcess::Call(const std::string& method, Json params) {
+  const int id = ++last_request_;
+  Send({{"jsonrpc", "2.0"},
+        {"id", id},
+        {"method", method},
+        {"params", std::move(params)}});
+  return id;
+}
+
+void RehearsalProcess::Notify(const std::string& method, Json params) {
+  Send({{"jsonrpc", "2.0"}, {"method", method}, {"params", std::move(params)}});
+}
+
+std::vector<Json> RehearsalProcess::UntilAnswer(int id) {
+  return Until([id](const Json& line) {
+    return !line.contains("method") && line.value("id", Json()) == id;
+  });
 }
 
 void RehearsalProcess::CloseInput() {

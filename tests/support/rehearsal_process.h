@@ -50,6 +50,7 @@ class RehearsalProcess {
     std::string environment = "";  // UNDERSTUDY_REHEARSAL
     bool partial_messages = true;
     bool asks_permission = true;
+    bool acp = false;  // speaks the Agent Client Protocol
   };
 
   RehearsalProcess(const RehearsalHome& home, const Options& options);
@@ -68,6 +69,17 @@ class RehearsalProcess {
   // Answers a permission request of the agent.
   void Permit(const Json& request, const Json& answer);
   void CloseInput();
+
+  // In the Agent Client Protocol: sends a request and returns its id.
+  int Call(const std::string& method, Json params);
+  void Notify(const std::string& method, Json params);
+  // The answer to that request: the whole message.
+  Json Answer(int id) { return UntilAnswer(id).back(); }
+  // Everything up to it, with it.
+  std::vector<Json> UntilAnswer(int id);
+  Json Do(const std::string& method, Json params) {
+    return Answer(Call(method, std::move(params)));
+  }
 
   // The next line; null once there are none.
   Json Next();

@@ -50,6 +50,7 @@ struct Conversation {
   std::string permission_mode;
   // "Always", for this process; what is between the parentheses as it is.
   std::set<std::string> allowed_tools = {};
+  std::set<std::string> denied_tools = {};  // "never"
   std::vector<BackgroundTask> tasks = {};
   // By model, since the last /clear.
   std::map<std::string, TokenUsage> usage = {};

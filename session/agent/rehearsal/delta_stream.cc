@@ -30,7 +30,8 @@ DeltaStream::DeltaStream(std::string line, int64_t count, int bytes)
   std::string text = "\"text\":\"" + Text(0, bytes);
   std::string_view uuid = "\"uuid\":\"";
   text_offset_ = line.find(text) + 8 + static_cast<size_t>(text_digits_) - 1;
-  uuid_offset_ = line.rfind(uuid) + uuid.size() + 35;
+  const size_t at = line.rfind(uuid);
+  if (at != std::string::npos) uuid_offset_ = at + uuid.size() + 35;
   line.push_back('\n');
   line_size_ = line.size();
   lines_per_block_ = std::max<size_t>(1, kBlockSize / line_size_);
@@ -39,7 +40,7 @@ DeltaStream::DeltaStream(std::string line, int64_t count, int bytes)
 
 void DeltaStream::Number(size_t at) {
   PutNumber(next_, text_digits_, block_.data() + at + text_offset_);
-  PutNumber(next_, 12, block_.data() + at + uuid_offset_);
+  if (uuid_offset_ > 0) PutNumber(next_, 12, block_.data() + at + uuid_offset_);
 }
 
 void DeltaStream::WriteBlock(Output& output) {

@@ -1,6 +1,6 @@
-// Text deltas as fast as the pipe takes them: content_block_delta lines that
-// are formatted once and differ in a number only, which stands at the begin of
-// the text ("0000042 ......") and at the end of the frame's uuid.
+// Text deltas as fast as the pipe takes them: lines that are formatted once and
+// differ in a number only, which stands at the begin of the text ("0000042
+// ......") and at the end of the frame's uuid, if it has one.
 #ifndef UNDERSTUDY_SESSION_AGENT_REHEARSAL_DELTA_STREAM_H_
 #define UNDERSTUDY_SESSION_AGENT_REHEARSAL_DELTA_STREAM_H_
 
@@ -20,7 +20,7 @@ class DeltaStream {
   // dots; fewer digits, the last ones, if there is no room.
   static std::string Text(int64_t number, int bytes);
 
-  // `line` is the frame of delta 0 (its text is Text(0, bytes)), with a uuid.
+  // `line` is the frame of delta 0 (its text is Text(0, bytes)).
   DeltaStream(std::string line, int64_t count, int bytes);
 
   // Writes the next lines: all that fit in 64 KiB, by one write(2).
@@ -42,7 +42,7 @@ class DeltaStream {
   size_t lines_per_block_;
   size_t text_offset_;  // of the number's last digit, in a line
   int text_digits_;
-  size_t uuid_offset_;  // of the uuid's last digit
+  size_t uuid_offset_ = 0;  // of the uuid's last digit; 0: has none
   std::string block_;
 };
 

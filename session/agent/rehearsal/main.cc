@@ -7,10 +7,13 @@
 #include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "session/agent/rehearsal/acp.h"
 #include "session/agent/rehearsal/conversation.h"
 #include "session/agent/rehearsal/frames.h"
+#include "session/agent/rehearsal/rpc.h"
 #include "session/agent/rehearsal/stream_json.h"
 
 namespace understudy::session {
@@ -47,7 +50,15 @@ std::string FirstModel(const Options& options, const Models& models,
   return models.default_id();
 }
 
-int Run(int argc, char** argv, const Options& options) {
+void LogSpawn(AgentLog& log, int argc, char** argv, const std::string& model,
+              bool resumed) {
+  log.Write({{"event", "spawn"},
+             {"argv", std::vector<std::string>(argv, argv + argc)},
+             {"model", model},
+             {"resumed", resumed}});
+}
+
+int RunStreamJson(int argc, char** argv, const Options& options) {
   Loop loop;
   AgentLog log(options.log);
   absl::StatusOr<Transcript> transcript = OpenTranscript(options);
@@ -60,7 +71,7 @@ int Run(int argc, char** argv, const Options& options) {
     }
     return 1;
   }
-  Misbehaviour faults(loop, log, options.faults);
+  Misbehaviour faults(loop, log, options.protocol, options.faults);
   Models models(options.models, options.bad_models);
   std::string model = FirstModel(options, models, *transcript);
   Conversation conversation{.options = options,
@@ -74,12 +85,30 @@ int Run(int argc, char** argv, const Options& options) {
                             .permission_mode = options.permission_mode};
   RestoreCost(conversation);
   log.set_session_id(conversation.session_id());
-  log.Write({{"event", "spawn"},
-             {"argv", std::vector<std::string>(argv, argv + argc)},
-             {"model", conversation.model},
-             {"resumed", options.resume.has_value()}});
+  LogSpawn(log, argc, argv, conversation.model, options.resume.has_value());
   loop.Pause(faults.Reach(Fault::Point::kSpawn).delay);
   StreamJson protocol(conversation);
+  return loop.Run(protocol);
+}
+
+int RunAcp(int argc, char** argv, const Options& options) {
+  Loop loop;
+  AgentLog log(options.log);
+  Misbehaviour faults(loop, log, options.protocol, options.faults);
+  Models models(options.models, options.bad_models);
+  RpcPeer client(loop, log, options.log_lines);
+  AcpProcess process{.options = options,
+                     .loop = loop,
+                     .faults = faults,
+                     .log = log,
+                     .client = client,
+                     .models = models,
+                     .default_model = options.model.empty()
+                                          ? models.default_id()
+                                          : models.Resolve(options.model)};
+  LogSpawn(log, argc, argv, process.default_model, /*resumed=*/false);
+  loop.Pause(faults.Reach(Fault::Point::kSpawn).delay);
+  Acp protocol(process);
   return loop.Run(protocol);
 }
 
@@ -91,5 +120,7 @@ int main(int argc, char** argv) {
   if (auto exit_code = understudy::session::ParseOptions(argc, argv, options)) {
     return *exit_code;
   }
-  return understudy::session::Run(argc, argv, options);
+  return options.protocol == understudy::session::Protocol::kAcp
+             ? understudy::session::RunAcp(argc, argv, options)
+             : understudy::session::RunStreamJson(argc, argv, options);
 }

@@ -35,12 +35,29 @@ const char kFaultHelp[] =
     interrupt      an interrupt request was read
     permission     before a permission request
     exit           the agent is about to exit
+  With --protocol=acp the same are
+    user           a session/prompt was read
+    turn-start     a prompt's turn begins
+    before-result  before the response to a prompt, the turn is on disk
+    after-result   after the response to a prompt
+    set-model      a switch of the model was read, by either method
+    set-mode       a switch of the mode was read, by either method
+    clear          a session/new was read, but the process's first
+    interrupt      a session/cancel was read
+  and there are also
+    new            a session/new was read
+    load           a session/load or session/resume was read
+    close          a session/close was read
+  A fault that a message armed waits for visits of its conversation (but at
+  initialize, new, load, clear and exit for any), one of --fault for those of
+  all. What it does to more than an answer or a turn, it does to the process.
 
   Kinds
-    delay=MS          Wait. At initialize, set-model, set-mode and interrupt
-                      only that answer is late; in a turn the turn stands
-                      still and requests are answered; at spawn, user and exit
-                      the whole agent waits.
+    delay=MS          Wait. At initialize, set-model, set-mode, interrupt, new,
+                      load and close only that is late; in a turn the turn
+                      stands still and requests are answered; at spawn, user
+                      and exit the whole agent waits, but in ACP at user only
+                      that prompt.
     crash[=CODE]      Die by SIGKILL, or exit with CODE.
     flood[=BYTES]     Write bytes without a newline, without end or so many.
     garbage[=TEXT]    Write a line that is not JSON.
@@ -49,7 +66,8 @@ const char kFaultHelp[] =
     deep[=LEVELS]     Write a line of JSON that is nested so deep (10000).
     half-line         Write the first half of a line, without a newline.
     refuse[=TEXT]     Answer with an error. At initialize, set-model, set-mode,
-                      interrupt and clear.
+                      interrupt and clear; in ACP also at new, load and
+                      close, and at interrupt the cancellation is ignored.
     wedge             Stop doing anything, but live on. SIGTERM still works.
     ignore-sigterm    Ignore SIGTERM from now on.
     close-stdout      Close the standard output.
@@ -60,11 +78,14 @@ const char kFaultHelp[] =
                       SIGTERM and holds stdin, stdout and stderr open (600 s).
     stderr=TEXT       Write TEXT to the standard error.
     lie-model=NAME    At set-model: change nothing and answer that the model is
-                      NAME. At turn-start: name it as the turn's model.
+                      NAME. At turn-start: name it as the turn's model (in
+                      ACP, by a config_option_update). In ACP also at new and
+                      load: answer that the conversation is at NAME.
 )";
 
 namespace {
 
+using std::literals::operator""sv;
 using Kind = Fault::Kind;
 using Point = Fault::Point;
 
@@ -109,6 +130,9 @@ constexpr Name<Point> kPoints[] = {
     {"interrupt", Point::kInterrupt},
     {"permission", Point::kPermission},
     {"exit", Point::kExit},
+    {"new", Point::kNew},
+    {"load", Point::kLoad},
+    {"close", Point::kClose},
 };
 
 template <typename Value, size_t kSize>
@@ -139,14 +163,28 @@ bool NeedsArgument(Kind kind) {
          kind == Kind::kLieModel;
 }
 
+// Of the Agent Client Protocol alone.
+bool IsOfAcp(Point point) {
+  return point == Point::kNew || point == Point::kLoad ||
+         point == Point::kClose;
+}
+
+// Whatever conversation was spoken of.
+bool IsOfProcess(Point point) {
+  return point == Point::kInitialize || point == Point::kNew ||
+         point == Point::kLoad || point == Point::kClear ||
+         point == Point::kExit;
+}
+
 bool CanHappenAt(Kind kind, Point point) {
   if (kind == Kind::kRefuse) {
     return point == Point::kInitialize || point == Point::kSetModel ||
            point == Point::kSetMode || point == Point::kInterrupt ||
-           point == Point::kClear;
+           point == Point::kClear || IsOfAcp(point);
   }
   if (kind == Kind::kLieModel) {
-    return point == Point::kSetModel || point == Point::kTurnStart;
+    return point == Point::kSetModel || point == Point::kTurnStart ||
+           point == Point::kNew || point == Point::kLoad;
   }
   return true;
 }
@@ -158,7 +196,7 @@ int Number(const std::string& text) {
 
 }  // namespace
 
-absl::StatusOr<Fault> ParseFault(std::string_view text) {
+absl::StatusOr<Fault> ParseFault(std::string_view text, Protocol protocol) {
   auto fail = [&](std::string_view why) {
     return absl::InvalidArgumentError(
         absl::StrCat("fault '", std::string(text), "': ", std::string(why)));
@@ -177,6 +215,9 @@ absl::StatusOr<Fault> ParseFault(std::string_view text) {
   if (!kind) return fail("the kinds are " + List(kKinds));
   std::optional<Point> point = Find(kPoints, point_name);
   if (!point) return fail("the points are " + List(kPoints));
+  if (protocol != Protocol::kAcp && IsOfAcp(*point)) {
+    return fail("is for --protocol=acp only");
+  }
   fault.text = text;
   fault.kind = *kind;
   fault.point = *point;
@@ -200,17 +241,22 @@ absl::StatusOr<Fault> ParseFault(std::string_view text) {
   return fault;
 }
 
-Misbehaviour::Misbehaviour(Loop& loop, AgentLog& log, std::vector<Fault> faults)
-    : loop_(loop), log_(log) {
+Misbehaviour::Misbehaviour(Loop& loop, AgentLog& log, Protocol protocol,
+                           std::vector<Fault> faults, Misbehaviour* of_process)
+    : loop_(loop), log_(log), protocol_(protocol), of_process_(of_process) {
   for (Fault& fault : faults) Arm(std::move(fault));
 }
 
 void Misbehaviour::Arm(Fault fault) {
+  if (of_process_ != nullptr && IsOfProcess(fault.point)) {
+    return of_process_->Arm(std::move(fault));
+  }
   armed_.push_back({.fault = std::move(fault)});
 }
 
 Misbehaviour::Effects Misbehaviour::Reach(Point point) {
   Effects effects;
+  if (of_process_ != nullptr) effects = of_process_->Reach(point);
   for (Armed& armed : armed_) {
     if (armed.fault.point != point) continue;
     ++armed.visits;
@@ -239,18 +285,21 @@ void Misbehaviour::Perform(const Fault& fault, Effects& effects) {
                                      ? "Segmentation fault (core dumped)"
                                      : fault.argument);
     case Kind::kInvalidUtf8:
-      return loop_.output().Line(
+      return WriteBroken(
+          "{\"jsonrpc\":\"2.0\",\"method\":\"session/update\",\"params\":{"
+          "\"status\":\"\xff\xc0\xaf\xed\xa0\x80\"}}\n",
           "{\"type\":\"system\",\"subtype\":\"status\","
-          "\"status\":\"\xff\xc0\xaf\xed\xa0\x80\"}");
+          "\"status\":\"\xff\xc0\xaf\xed\xa0\x80\"}\n");
     case Kind::kNul:
-      return loop_.output().Line(std::string_view(
-          "{\"type\":\"system\",\0\"subtype\":\"status\",\"status\":\"\0\"}",
-          51));
+      return WriteBroken(
+          "{\"jsonrpc\":\"2.0\",\0\"method\":\"session/update\",\"params\":{"
+          "\"status\":\"\0\"}}\n"sv,
+          "{\"type\":\"system\",\0\"subtype\":\"status\",\"status\":\"\0\"}\n"sv);
     case Kind::kDeep:
       return WriteDeep(fault.argument);
     case Kind::kHalfLine:
-      return loop_.output().Raw(
-          "{\"type\":\"system\",\"subtype\":\"status\",\"sta");
+      return WriteBroken("{\"jsonrpc\":\"2.0\",\"method\":\"session/upd",
+                         "{\"type\":\"system\",\"subtype\":\"status\",\"sta");
     case Kind::kRefuse:
       effects.refuse =
           fault.argument.empty() ? "refused by --fault" : fault.argument;
@@ -280,6 +329,11 @@ void Misbehaviour::Perform(const Fault& fault, Effects& effects) {
   }
 }
 
+void Misbehaviour::WriteBroken(std::string_view acp,
+                               std::string_view stream_json) {
+  loop_.output().Raw(protocol_ == Protocol::kAcp ? acp : stream_json);
+}
+
 void Misbehaviour::Flood(const std::string& bytes) {
   const std::string block(1 << 16, 'x');
   if (bytes.empty()) {
@@ -295,7 +349,11 @@ void Misbehaviour::Flood(const std::string& bytes) {
 void Misbehaviour::WriteDeep(const std::string& levels) {
   const auto depth =
       static_cast<size_t>(levels.empty() ? 10000 : Number(levels));
-  loop_.output().Line(absl::StrCat("{\"type\":", std::string(depth, '['),
+  const char* begin =
+      protocol_ == Protocol::kAcp
+          ? "{\"jsonrpc\":\"2.0\",\"method\":\"session/update\",\"params\":"
+          : "{\"type\":";
+  loop_.output().Line(absl::StrCat(begin, std::string(depth, '['),
                                    std::string(depth, ']'), "}"));
 }
 

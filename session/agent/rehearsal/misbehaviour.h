@@ -22,6 +22,8 @@ namespace understudy::session {
 
 extern const char kFaultHelp[];
 
+enum class Protocol { kStreamJson, kAcp };
+
 struct Fault {
   enum class Kind {
     kDelay,
@@ -57,6 +59,9 @@ struct Fault {
     kInterrupt,
     kPermission,
     kExit,
+    kNew,
+    kLoad,
+    kClose,
   };
 
   Kind kind;
@@ -67,7 +72,7 @@ struct Fault {
 };
 
 // InvalidArgument says which part is wrong and what it may be.
-absl::StatusOr<Fault> ParseFault(std::string_view text);
+absl::StatusOr<Fault> ParseFault(std::string_view text, Protocol protocol);
 
 class Misbehaviour {
  public:
@@ -78,7 +83,10 @@ class Misbehaviour {
     std::optional<std::string> lie_model;  // the model to report
   };
 
-  Misbehaviour(Loop& loop, AgentLog& log, std::vector<Fault> faults);
+  // Faults of the whole process; or, with those `of_process`, of one
+  // conversation: a visit to a point is one to both.
+  Misbehaviour(Loop& loop, AgentLog& log, Protocol protocol,
+               std::vector<Fault> faults, Misbehaviour* of_process = nullptr);
 
   void Arm(Fault fault);
   // Counts a visit to `point` and makes happen what is due. Does not return
@@ -92,6 +100,7 @@ class Misbehaviour {
   };
 
   void Perform(const Fault& fault, Effects& effects);
+  void WriteBroken(std::string_view acp, std::string_view stream_json);
   void Flood(const std::string& bytes);
   void WriteDeep(const std::string& levels);
   void TakeMemory(const std::string& mib);
@@ -99,6 +108,8 @@ class Misbehaviour {
 
   Loop& loop_;
   AgentLog& log_;
+  const Protocol protocol_;
+  Misbehaviour* const of_process_;
   std::vector<Armed> armed_;
   std::vector<std::string> taken_;  // memory
 };

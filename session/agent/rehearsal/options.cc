@@ -17,9 +17,9 @@ namespace {
 
 constexpr char kDescription[] =
     R"(A scripted coding agent, for trying out and for tests. It speaks Claude Code's
-stream-json (as version 2.1.329, or 2.1.197 with --legacy) with the host that
-started it, keeps its conversations where Claude Code does, needs no key and no
-network, and misbehaves on request.
+stream-json (as version 2.1.329, or 2.1.197 with --legacy), or the Agent Client
+Protocol, with the host that started it, keeps its conversations where Claude
+Code does, needs no key and no network, and misbehaves on request.
 
 Its own options may also stand in the environment variable
 UNDERSTUDY_REHEARSAL, separated by spaces ("..." and '...' quote).)";
@@ -31,8 +31,10 @@ constexpr char kLogHelp[] =
   model, outcome, result; before the result line), clear (previous_session_id),
   set_model (requested, model), permission (tool, behaviour), tool and orphan
   (child), fault (fault; before it happens), exit (code); with --log-lines also
-  line (line, before it is written; not those of a stream_event, and not what a
-  fault writes).
+  line (line, before it is written; not those of a stream_event or of --deltas,
+  and not what a fault writes). With --protocol=acp also new, load (method) and
+  close; session_id is empty where no conversation is concerned, and a uuid is
+  the messageId of a session/prompt that has one.
 )";
 
 // What the host gives to Claude Code in ways that CLI11 does not take as they
@@ -104,7 +106,7 @@ struct Raw {
 };
 
 void DefineClaudeOptions(CLI::App& app, Options& options, Raw& raw) {
-  const char* group = "What a host passes to Claude Code";
+  const char* group = kClaudeGroup;
   auto flag = [&](const char* name, bool& value, const char* help) {
     app.add_flag(name, value, help)->group(group);
   };
@@ -160,7 +162,10 @@ void DefineOwnOptions(CLI::App& app, Options& options, Raw& raw) {
         ->group(group)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   };
-  option("--protocol", raw.protocol, "stream-json");
+  option("--protocol", raw.protocol,
+         "stream-json: Claude Code's (the default); acp: the Agent Client "
+         "Protocol, version 1, with any number of conversations at a time")
+      ->check(CLI::IsMember({"stream-json", "acp"}));
   app.add_flag("--legacy", options.legacy,
                "Behave as 2.1.197: no versions and capabilities, no uuid "
                "echoes, set_model that accepts anything and tells nothing")
@@ -203,14 +208,8 @@ void DefineOwnOptions(CLI::App& app, Options& options, Raw& raw) {
       ->check(CLI::IsMember({"bulk", "line"}));
 }
 
-std::optional<int> Check(const Raw& raw, Options& options) {
-  if (raw.version) {
-    printf("%s (understudy-rehearsal)\n", options.version());
-    return 0;
-  }
-  if (raw.protocol != "stream-json") {
-    return Refuse("error: --protocol must be stream-json");
-  }
+// What Claude Code wants of its formats.
+std::optional<int> CheckFormats(const Raw& raw) {
   if (raw.output_format != "stream-json") {
     return Refuse(raw.input_format == "stream-json"
                       ? "Error: --input-format=stream-json requires "
@@ -222,6 +221,22 @@ std::optional<int> Check(const Raw& raw, Options& options) {
     return Refuse(
         "Error: When using --print, --output-format=stream-json requires "
         "--verbose");
+  }
+  return std::nullopt;
+}
+
+std::optional<int> Check(const CLI::App& app, const Raw& raw,
+                         Options& options) {
+  const bool acp = raw.protocol == "acp";
+  options.protocol = acp ? Protocol::kAcp : Protocol::kStreamJson;
+  if (raw.version) {
+    printf("%s (understudy-rehearsal)\n", options.version());
+    return 0;
+  }
+  std::string error = CheckAcpOptions(app, acp, options.acp);
+  if (!error.empty()) return Refuse(error);
+  if (!acp) {
+    if (auto exit_code = CheckFormats(raw)) return exit_code;
   }
   bool bypass = raw.skip_permissions || raw.allow_skip_permissions ||
                 options.permission_mode == "bypassPermissions";
@@ -249,20 +264,19 @@ std::optional<int> Check(const Raw& raw, Options& options) {
         "Error: --session-id with --continue or --resume also needs "
         "--fork-session.");
   }
-  for (const std::string& text : raw.faults) {
-    absl::StatusOr<Fault> fault = ParseFault(text);
+  std::vector<std::string> faults = raw.faults;
+  for (std::string& line : TakeLines(raw.next_faults)) {
+    faults.push_back(std::move(line));
+  }
+  for (const std::string& text : faults) {
+    absl::StatusOr<Fault> fault = ParseFault(text, options.protocol);
     if (!fault.ok()) {
       return Refuse("error: " + std::string(fault.status().message()));
     }
     options.faults.push_back(*std::move(fault));
   }
-  for (const std::string& text : TakeLines(raw.next_faults)) {
-    absl::StatusOr<Fault> fault = ParseFault(text);
-    if (!fault.ok()) {
-      return Refuse("error: " + std::string(fault.status().message()));
-    }
-    options.faults.push_back(*std::move(fault));
-  }
+  if (acp) error = CheckAcpFaults(options.acp, options.faults);
+  if (!error.empty()) return Refuse(error);
   options.models = absl::StrSplit(raw.models, ',', absl::SkipEmpty());
   options.write_in_blocks = raw.write == "bulk";
   return std::nullopt;
@@ -283,6 +297,7 @@ std::optional<int> ParseOptions(int argc, char** argv, Options& options) {
   Raw raw;
   DefineClaudeOptions(app, options, raw);
   DefineOwnOptions(app, options, raw);
+  DefineAcpOptions(app, options.acp);
   app.footer(std::string("\n") + kScriptHelp + "\n" + kFaultHelp + "\n" +
              kLogHelp);
   app.allow_extras();
@@ -300,7 +315,7 @@ std::optional<int> ParseOptions(int argc, char** argv, Options& options) {
       return Refuse("error: unknown option '" + extra + "'");
     }
   }
-  return Check(raw, options);
+  return Check(app, raw, options);
 }
 
 }  // namespace understudy::session

@@ -8,9 +8,13 @@
 #include <string>
 #include <vector>
 
+#include "session/agent/rehearsal/acp_options.h"
 #include "session/agent/rehearsal/misbehaviour.h"
 
 namespace understudy::session {
+
+// The group of the options that a host passes to Claude Code.
+inline constexpr char kClaudeGroup[] = "What a host passes to Claude Code";
 
 struct Options {
   // Claude Code's.
@@ -25,6 +29,8 @@ struct Options {
   bool bypass_allowed = false;
 
   // The agent's own.
+  Protocol protocol = Protocol::kStreamJson;
+  AcpOptions acp;
   bool legacy = false;
   std::string log;
   bool log_lines = false;

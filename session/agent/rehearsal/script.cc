@@ -37,6 +37,11 @@ const char kScriptHelp[] =
     !unknown                a line of a type that nobody knows
     !line JSON              that line, as it is
     !fault FAULT            arms a fault, see below
+  With --protocol=acp, !tool TodoWrite {"todos":[...]} is a plan and needs no
+  permission; a !background that ends is told by an agent_message_chunk outside
+  of a turn; !error fails the prompt (401: -32000, others: -32603); !unknown is
+  a session/update and a notification that nobody knows; and slash commands are
+  text like any other.
 )";
 
 namespace {
@@ -108,7 +113,7 @@ std::optional<ScriptStep> ParseStep(std::string_view name,
     return ApiFailure{static_cast<int>(numbers[0])};
   }
   if (name == "!unknown") {
-    return WriteLine{R"({"type":"rehearsal_novelty","answer":42})"};
+    return WriteNovelty{};
   }
   if (name == "!line" && !ParseJson(rest).is_discarded()) {
     return WriteLine{text};
@@ -146,7 +151,7 @@ bool AsksForTheNumber(std::string_view text) {
 
 }  // namespace
 
-std::vector<ScriptStep> ParseScript(std::string_view text) {
+std::vector<ScriptStep> ParseScript(std::string_view text, Protocol protocol) {
   std::vector<ScriptStep> steps;
   for (absl::string_view piece :
        absl::StrSplit(absl::string_view(text.data(), text.size()), '\n')) {
@@ -154,7 +159,7 @@ std::vector<ScriptStep> ParseScript(std::string_view text) {
     Word word = FirstWord(std::string_view(piece.data(), piece.size()));
     if (!IsWord(word.name)) continue;
     if (word.name == "!fault") {
-      absl::StatusOr<Fault> fault = ParseFault(word.rest);
+      absl::StatusOr<Fault> fault = ParseFault(word.rest, protocol);
       if (fault.ok()) {
         steps.push_back(ArmFault{*std::move(fault)});
       } else {

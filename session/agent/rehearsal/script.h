@@ -47,16 +47,18 @@ struct ApiFailure {
 struct WriteLine {
   std::string line;
 };
+struct WriteNovelty {};  // what no client knows
 struct ArmFault {
   Fault fault;
 };
 
-using ScriptStep = std::variant<Think, UseTool, RunCommand, StreamDeltas, Say,
-                                FillUp, ApiFailure, WriteLine, ArmFault>;
+using ScriptStep =
+    std::variant<Think, UseTool, RunCommand, StreamDeltas, Say, FillUp,
+                 ApiFailure, WriteLine, WriteNovelty, ArmFault>;
 
 // The special words of `text`, in their order. A word that is wrong is said
 // back instead: Say{"!tool: ..."}.
-std::vector<ScriptStep> ParseScript(std::string_view text);
+std::vector<ScriptStep> ParseScript(std::string_view text, Protocol protocol);
 
 // The text that ends a turn, which answers `text`. `prompts` are the user's
 // messages of the conversation.

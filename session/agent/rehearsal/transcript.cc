@@ -23,12 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path Projects() {
-  const char* config = getenv("CLAUDE_CONFIG_DIR");
-  if (config != nullptr && *config != 0) return fs::path(config) / "projects";
-  const char* home = getenv("HOME");
-  return fs::path(home != nullptr ? home : "/") / ".claude" / "projects";
-}
+fs::path Projects() { return ConfigFolder() / "projects"; }
 
 std::string ProjectKey(std::string key) {
   for (char& c : key) {
@@ -85,6 +80,13 @@ bool IsMessage(const Json& row) {
 
 }  // namespace
 
+fs::path ConfigFolder() {
+  const char* config = getenv("CLAUDE_CONFIG_DIR");
+  if (config != nullptr && *config != 0) return config;
+  const char* home = getenv("HOME");
+  return fs::path(home != nullptr ? home : "/") / ".claude";
+}
+
 Transcript Transcript::New(std::string cwd, std::string session_id,
                            std::string version) {
   Transcript t;
@@ -105,8 +107,20 @@ absl::StatusOr<Transcript> Transcript::Resume(std::string cwd,
     fs::path found = FindFile(t.session_id_);
     if (!found.empty()) t.path_ = found;
   }
-  std::ifstream file(t.path_, std::ios::binary);
+  absl::StatusOr<Transcript> read = Read(t.path_, t.session_id_);
+  if (!read.ok()) return read;
+  read->cwd_ = std::move(t.cwd_);
+  read->version_ = std::move(t.version_);
+  return read;
+}
+
+absl::StatusOr<Transcript> Transcript::Read(std::string path,
+                                            std::string session_id) {
+  Transcript t;
+  std::ifstream file(path, std::ios::binary);
   std::string text(std::istreambuf_iterator<char>(file), {});
+  t.path_ = std::move(path);
+  t.session_id_ = std::move(session_id);
   t.Load(text);
   t.cut_ = !text.empty() && text.back() != '\n';
   if (t.leaf_.empty()) {
@@ -114,6 +128,29 @@ absl::StatusOr<Transcript> Transcript::Resume(std::string cwd,
         absl::StrCat("No conversation found with session ID: ", t.session_id_));
   }
   return t;
+}
+
+std::vector<Transcript::Listing> Transcript::List(const std::string& cwd) {
+  std::vector<Listing> listings;
+  std::error_code error;
+  for (const auto& project : fs::directory_iterator(Projects(), error)) {
+    for (const auto& file : fs::directory_iterator(project.path(), error)) {
+      if (file.path().extension() != ".jsonl") continue;
+      absl::StatusOr<Transcript> t =
+          Read(file.path().string(), file.path().stem().string());
+      if (!t.ok() || t->chain_.empty()) continue;
+      const Json& last = t->chain_.back();
+      Listing listing{.session_id = t->session_id_,
+                      .cwd = GetString(last, "cwd"),
+                      .updated_at = GetString(last, "timestamp")};
+      if (!t->prompts_.empty()) listing.title = t->prompts_.front();
+      if (cwd.empty() || listing.cwd == cwd) listings.push_back(listing);
+    }
+  }
+  std::sort(listings.begin(), listings.end(), [](const auto& a, const auto& b) {
+    return a.updated_at > b.updated_at;
+  });
+  return listings;
 }
 
 bool Transcript::Exists(std::string_view session_id) {

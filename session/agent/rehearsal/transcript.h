@@ -14,6 +14,7 @@
 #ifndef UNDERSTUDY_SESSION_AGENT_REHEARSAL_TRANSCRIPT_H_
 #define UNDERSTUDY_SESSION_AGENT_REHEARSAL_TRANSCRIPT_H_
 
+#include <filesystem>
 #include <set>
 #include <string>
 #include <string_view>
@@ -24,8 +25,18 @@
 
 namespace understudy::session {
 
+// ${CLAUDE_CONFIG_DIR:-$HOME/.claude}
+std::filesystem::path ConfigFolder();
+
 class Transcript {
  public:
+  struct Listing {
+    std::string session_id;
+    std::string cwd;
+    std::string title = {};  // its first prompt
+    std::string updated_at = {};
+  };
+
   // A new conversation, in the project of `cwd`. Writes nothing yet.
   static Transcript New(std::string cwd, std::string session_id,
                         std::string version);
@@ -35,6 +46,8 @@ class Transcript {
                                            std::string session_id,
                                            std::string version,
                                            bool search_all_projects);
+  // The conversations with this working directory, or all; the latest first.
+  static std::vector<Listing> List(const std::string& cwd);
   static bool Exists(std::string_view session_id);
 
   // A copy under another id. Writes nothing before the first Append.
@@ -59,10 +72,15 @@ class Transcript {
   const Json& cost_state() const { return cost_state_; }
   bool HasMessage(const std::string& uuid) const { return uuids_.count(uuid); }
   size_t bytes() const { return bytes_; }
+  // Rows, oldest first, of a conversation that was resumed and not continued
+  // yet.
+  const std::vector<Json>& history() const { return chain_; }
 
  private:
   Transcript() = default;
 
+  static absl::StatusOr<Transcript> Read(std::string path,
+                                         std::string session_id);
   void Load(std::string_view text);
   void Remember(const Json& row);
   void AppendRow(Json row);
@@ -73,7 +91,7 @@ class Transcript {
   std::string session_id_;
   std::string version_;
   std::string leaf_;         // uuid of the row that the next one follows
-  std::vector<Json> chain_;  // of a fork: not written yet
+  std::vector<Json> chain_;  // as resumed; of a fork: not written yet
   std::vector<std::string> prompts_;
   std::set<std::string> uuids_;
   std::string last_model_;

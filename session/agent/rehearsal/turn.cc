@@ -1,7 +1,6 @@
 #include "session/agent/rehearsal/turn.h"
 
 #include <cstdlib>
-#include <iterator>
 #include <utility>
 
 #include "session/agent/rehearsal/tool_process.h"
@@ -18,13 +17,16 @@ bool EmitsSessionState() {
 
 Turn::Turn(Conversation& conversation, Host& host,
            std::vector<UserMessage> messages)
-    : c_(conversation), host_(host), messages_(std::move(messages)) {
+    : c_(conversation),
+      host_(host),
+      messages_(std::move(messages)),
+      actions_(conversation.loop) {
   for (const UserMessage& message : messages_) {
     if (message.stamped) uuids_.push_back(message.uuid);
     if (&message != &messages_.front()) text_.push_back('\n');
     text_ += message.text;
   }
-  actions_.push_back([this] { Begin(); });
+  Then([this] { Begin(); });
 }
 
 Turn::Turn(Conversation& conversation, Host& host, Json origin,
@@ -32,40 +34,20 @@ Turn::Turn(Conversation& conversation, Host& host, Json origin,
     : c_(conversation),
       host_(host),
       origin_(std::move(origin)),
-      text_(std::move(text)) {
-  actions_.push_back([this] { Begin(); });
+      text_(std::move(text)),
+      actions_(conversation.loop) {
+  Then([this] { Begin(); });
 }
 
 Turn::~Turn() {
-  c_.loop.Cancel(timer_);
   if (tool_ && tool_->pid > 0) KillTree(tool_->pid);
 }
 
-bool Turn::Step() {
-  if (waiting_ || actions_.empty()) return false;
-  Action action = std::move(actions_.front());
-  actions_.pop_front();
-  action();
-  Splice();
-  return !done();
-}
-
-void Turn::Then(Action action) { added_.push_back(std::move(action)); }
-
-void Turn::Splice() {
-  actions_.insert(actions_.begin(), std::make_move_iterator(added_.begin()),
-                  std::make_move_iterator(added_.end()));
-  added_.clear();
-}
-
-void Turn::WaitFor(Loop::Milliseconds duration) {
-  Wait();
-  timer_ = c_.loop.RunAfter(duration, [this] { waiting_ = false; });
-}
+bool Turn::Step() { return actions_.Step() && !done(); }
 
 Misbehaviour::Effects Turn::Reach(Fault::Point point) {
   Misbehaviour::Effects effects = c_.faults.Reach(point);
-  if (effects.delay.count() > 0) WaitFor(effects.delay);
+  if (effects.delay.count() > 0) actions_.WaitFor(effects.delay);
   return effects;
 }
 
@@ -131,7 +113,8 @@ void Turn::RunSteps() {
     Play(StreamDeltas{c_.options.deltas, c_.options.delta_bytes});
   }
   if (!messages_.empty()) {
-    for (ScriptStep& step : ParseScript(text_)) Play(std::move(step));
+    for (ScriptStep& step : ParseScript(text_, c_.options.protocol))
+      Play(std::move(step));
   }
   Then([this] { BeginRequest(); });
   Then([this] {
@@ -183,7 +166,7 @@ void Turn::Finish(TurnResult result) {
   state_ = State::kFinishing;
   result.origin = origin_;
   result_ = std::move(result);
-  actions_.clear();
+  actions_.Clear();
   Reach(Fault::Point::kBeforeResult);
   Then([this] { WriteResult(); });
   Then([this] {
@@ -220,11 +203,10 @@ void Turn::WithdrawPermission() {
 
 void Turn::Abort() {
   if (state_ == State::kFinishing || done()) return;
-  c_.loop.Cancel(timer_);
-  waiting_ = false;
-  actions_.clear();
+  actions_.GoOn();
+  actions_.Clear();
   if (!started()) Begin();
-  added_.clear();
+  actions_.Clear();
   if (!opened_) {
     Open(c_.model);
     Note();
@@ -259,7 +241,6 @@ void Turn::Abort() {
       (result_.stop_reason.empty() ? "null" : result_.stop_reason)};
   tool_.reset();
   Finish(std::move(result_));
-  Splice();
 }
 
 }  // namespace understudy::session

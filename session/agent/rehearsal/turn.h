@@ -2,10 +2,9 @@
 // or several messages of the user, for a slash command, or for nobody (when a
 // background task ends).
 //
-// A turn is a list of small actions that the loop runs one at a time; an
-// action may append further ones, which come before the rest, and may make the
-// turn wait: for a timer, for a child process, for an answer about a
-// permission. Abort() ends it from outside between two actions.
+// A turn is a list of small actions; they wait for a timer, for a child
+// process, for an answer about a permission. Abort() ends it from outside
+// between two actions.
 //
 //   waiting to start --first Step--> running --> finishing --> done
 //
@@ -16,14 +15,14 @@
 
 #include <sys/types.h>
 
-#include <deque>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "session/agent/rehearsal/actions.h"
 #include "session/agent/rehearsal/conversation.h"
 #include "session/agent/rehearsal/delta_stream.h"
 #include "session/agent/rehearsal/frames.h"
@@ -83,7 +82,7 @@ class Turn {
 
  private:
   enum class State { kWaiting, kRunning, kFinishing, kDone };
-  using Action = std::function<void()>;
+  using Action = Actions::Action;
 
   struct ToolCall {
     std::string id;
@@ -94,10 +93,7 @@ class Turn {
   };
 
   // turn.cc: the frame of the turn
-  void Then(Action action);
-  void Splice();
-  void Wait() { waiting_ = true; }
-  void WaitFor(Loop::Milliseconds duration);
+  void Then(Action action) { actions_.Then(std::move(action)); }
   Misbehaviour::Effects Reach(Fault::Point point);
   void Begin();
   void Open(std::string_view model);
@@ -148,10 +144,7 @@ class Turn {
   std::string text_;
   size_t fill_up_ = 0;  // how long the closing text is at least
   State state_ = State::kWaiting;
-  bool waiting_ = false;
-  std::deque<Action> actions_;
-  std::vector<Action> added_;
-  Loop::TimerId timer_ = 0;
+  Actions actions_;
   Loop::Clock::time_point start_;
   TurnResult result_;
 

@@ -2,25 +2,16 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "session/agent/rehearsal/api_error.h"
 #include "session/agent/rehearsal/turn.h"
 
 namespace understudy::session {
 namespace {
 
 constexpr int64_t kMaxWholeText = 1 << 20;
-
-int MaxRetries() {
-  const char* value = getenv("CLAUDE_CODE_MAX_RETRIES");
-  return value != nullptr ? std::clamp(atoi(value), 0, 10) : 2;
-}
-
-bool IsRetried(int status) {
-  return status == 401 || status == 429 || status >= 500;
-}
 
 const char* ErrorType(int status) {
   switch (status) {
@@ -111,6 +102,11 @@ void Turn::Play(ScriptStep step) {
     void operator()(WriteLine& write) {
       turn.Then([t = &turn, write] { t->c_.WriteLine(write.line); });
     }
+    void operator()(WriteNovelty&) {
+      turn.Then([t = &turn] {
+        t->c_.Write({{"type", "rehearsal_novelty"}, {"answer", 42}});
+      });
+    }
     void operator()(ArmFault& arm) {
       turn.Then([t = &turn, arm] { t->c_.faults.Arm(arm.fault); });
     }
@@ -138,14 +134,8 @@ void Turn::BeginRequest() {
             request_model_.c_str());
     return FailFinally(404, NoSuchModel(request_model_));
   }
-  const std::string& author = c_.transcript.last_model();
-  const std::vector<std::string>& blind = c_.options.blind_models;
-  if (!author.empty() && author != request_model_ &&
-      std::find(blind.begin(), blind.end(), request_model_) != blind.end()) {
-    return FailFinally(400,
-                       "API Error: 400 messages.1.content.0: Invalid "
-                       "`signature` in `thinking` block");
-  }
+  std::string blind = BlindModelError(c_, request_model_);
+  if (!blind.empty()) return FailFinally(400, std::move(blind));
   Event({{"type", "message_start"},
          {"message", AssistantMessage(message_id_, request_model_,
                                       Json::array(), input_tokens_)}});
@@ -278,12 +268,12 @@ void Turn::ContinueDeltas(std::shared_ptr<DeltaStream> stream,
     }
   }
   ReachMidTurn();
-  if (paced && !waiting_) WaitFor(deltas.pause);
+  if (paced && !actions_.waiting()) actions_.WaitFor(deltas.pause);
   Then([this, stream, deltas] { ContinueDeltas(stream, deltas); });
 }
 
 void Turn::FailRequest(int status) {
-  int retries = IsRetried(status) ? MaxRetries() : 0;
+  const int retries = RetriesAfter(status);
   for (int attempt = 1; attempt <= retries; ++attempt) {
     Then([this, status, attempt, retries] {
       c_.Write(SystemFrame(c_, "api_retry",
@@ -293,14 +283,12 @@ void Turn::FailRequest(int status) {
                             {"error_status", status},
                             {"error", ErrorName(status)}}));
       // The real delays are half a second and more.
-      WaitFor(Loop::Milliseconds(5));
+      actions_.WaitFor(Loop::Milliseconds(5));
     });
   }
   Then([this, status] {
     if (status == 404) return FailFinally(404, NoSuchModel(request_model_));
-    FailFinally(status,
-                absl::StrCat(status == 401 ? "Failed to authenticate. " : "",
-                             "API Error: ", status, " scripted failure"));
+    FailFinally(status, ScriptedError(status));
   });
 }
 

@@ -1,10 +1,9 @@
 // Tool calls of a turn: the call, the permission, the result.
 
-#include <algorithm>
-#include <cstdio>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "session/agent/rehearsal/permission_rules.h"
 #include "session/agent/rehearsal/tool_process.h"
 #include "session/agent/rehearsal/turn.h"
 
@@ -23,35 +22,10 @@ constexpr char kStreamClosed[] =
     "Tool permission request failed: AbortError: Tool permission stream "
     "closed before response received";
 
-bool IsEdit(const std::string& tool) {
-  return tool == "Edit" || tool == "Write" || tool == "NotebookEdit";
-}
-
-// What a rule's content is compared with.
-std::string Subject(const Json& input) {
-  std::string command = GetString(input, "command");
-  return command.empty() ? GetString(input, "file_path") : command;
-}
-
-// "Bash" allows every use, "Bash(touch a *)" the commands that begin so.
-bool Matches(std::string_view rule, const std::string& tool,
-             const std::string& subject) {
-  if (rule.substr(0, tool.size()) != tool) return false;
-  rule.remove_prefix(tool.size());
-  if (rule.empty()) return true;
-  if (rule.front() != '(') return false;
-  rule = rule.substr(1, rule.size() - 2);
-  if (rule.size() < 2 || rule.substr(rule.size() - 2) != " *") {
-    return rule == subject;
-  }
-  rule.remove_suffix(2);
-  return std::string_view(subject).substr(0, rule.size()) == rule;
-}
-
 Json Suggestions(const Conversation& c, const std::string& tool,
                  const Json& input) {
   Json rule = {{"toolName", tool}};
-  std::string subject = Subject(input);
+  std::string subject = SubjectOf(input);
   if (!subject.empty()) rule["ruleContent"] = subject + " *";
   return Json::array({{{"type", "addRules"},
                        {"rules", Json::array({rule})},
@@ -94,15 +68,7 @@ void Turn::CallTool(std::string name, Json input, Action decide) {
 }
 
 void Turn::DecidePermission() {
-  const std::string subject = Subject(tool_->input);
-  bool allowed = c_.permission_mode == "bypassPermissions" ||
-                 c_.permission_mode == "auto" ||
-                 (c_.permission_mode == "acceptEdits" && IsEdit(tool_->name)) ||
-                 std::any_of(c_.allowed_tools.begin(), c_.allowed_tools.end(),
-                             [&](const std::string& rule) {
-                               return Matches(rule, tool_->name, subject);
-                             });
-  if (allowed) {
+  if (IsAllowed(c_, tool_->name, tool_->input)) {
     return Then([this] { FinishTool("done", {{"source", "config"}}); });
   }
   if (c_.options.asks_permission && c_.permission_mode != "dontAsk") {
@@ -134,7 +100,7 @@ void Turn::AskPermission() {
   c_.Write({{"type", "control_request"},
             {"request_id", tool_->permission_id},
             {"request", request}});
-  Wait();
+  actions_.Wait();
 }
 
 void Turn::OnPermissionAnswer(const Json& response) {
@@ -143,7 +109,7 @@ void Turn::OnPermissionAnswer(const Json& response) {
     return;
   }
   tool_->permission_id.clear();
-  waiting_ = false;
+  actions_.GoOn();
   const Json& answer = Get(response, "response");
   std::string behavior = GetString(answer, "behavior");
   c_.log.Write({{"event", "permission"},
@@ -231,7 +197,7 @@ void Turn::StartCommand(std::string seconds, bool in_background) {
   c_.log.Write({{"event", "tool"}, {"child", pid}});
   if (!in_background) {
     tool_->pid = pid;
-    return Wait();
+    return actions_.Wait();
   }
   BackgroundTask task{.pid = pid,
                       .task_id = NewTaskId(),
@@ -254,7 +220,7 @@ void Turn::StartCommand(std::string seconds, bool in_background) {
 void Turn::OnChildExit(pid_t pid, int exit_code) {
   if (!tool_ || tool_->pid != pid) return;
   tool_->pid = 0;
-  waiting_ = false;
+  actions_.GoOn();
   if (exit_code == 0) {
     FinishTool("(Bash completed with no output)", {{"source", "config"}});
   } else {
@@ -265,7 +231,7 @@ void Turn::OnChildExit(pid_t pid, int exit_code) {
 void Turn::OnInputEnd() {
   if (!tool_ || tool_->permission_id.empty()) return;
   tool_->permission_id.clear();
-  waiting_ = false;
+  actions_.GoOn();
   DenyTool(kStreamClosed, {{"source", "config"}});
 }
 
