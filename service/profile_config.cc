@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/types/span.h"
 #include "session/agent/agent.h"
 #include "session/base/id.h"
 
@@ -30,6 +31,23 @@ constexpr const char* kClaudeVariables[] = {
     "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL",
     "CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_CONFIG_DIR"};
 
+// The same of agents that speak ACP.
+constexpr const char* kOpenCodeVariables[] = {
+    "ANTHROPIC_API_KEY",   "GEMINI_API_KEY",      "OPENAI_API_KEY",
+    "OPENCODE_API_KEY",    "OPENCODE_CONFIG",     "OPENCODE_CONFIG_CONTENT",
+    "OPENCODE_CONFIG_DIR", "OPENCODE_PERMISSION", "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",     "XDG_DATA_HOME",       "XDG_STATE_HOME"};
+constexpr const char* kGeminiVariables[] = {"GEMINI_API_KEY",
+                                            "GOOGLE_API_KEY",
+                                            "GOOGLE_APPLICATION_CREDENTIALS",
+                                            "GOOGLE_CLOUD_LOCATION",
+                                            "GOOGLE_CLOUD_PROJECT",
+                                            "GOOGLE_GEMINI_BASE_URL",
+                                            "GOOGLE_GENAI_USE_GCA",
+                                            "GOOGLE_GENAI_USE_VERTEXAI"};
+constexpr const char* kCodexVariables[] = {"CODEX_API_KEY", "CODEX_HOME",
+                                           "OPENAI_API_KEY"};
+
 // The program that a kind is named after, if there is one.
 struct KindProgram {
   std::string_view kind;
@@ -41,13 +59,15 @@ struct DefaultProfile {
   const char* name;
   const char* kind;
   const char* program;
+  const char* arg;  // by which it speaks its kind's protocol, or null
+  absl::Span<const char* const> variables;
 };
 constexpr DefaultProfile kDefaultProfiles[] = {
-    {"rehearsal", "claude", "understudy-rehearsal"},
-    {"claude", "claude", "claude"},
-    {"opencode", "acp", "opencode"},
-    {"gemini", "acp", "gemini"},
-    {"codex", "acp", "codex-acp"},
+    {"rehearsal", "claude", "understudy-rehearsal", nullptr, {}},
+    {"claude", "claude", "claude", nullptr, kClaudeVariables},
+    {"opencode", "acp", "opencode", "acp", kOpenCodeVariables},
+    {"gemini", "acp", "gemini", "--acp", kGeminiVariables},
+    {"codex", "acp", "codex-acp", nullptr, kCodexVariables},
 };
 
 bool IsProgram(const std::string& path) {
@@ -157,6 +177,10 @@ void ReadChoices(const v1::Profile& config, const ConfigReader& reader,
     reader.Report("permission_mode", "is not the name of a mode");
   }
   profile.permission_mode = config.permission_mode();
+  if (config.auth_method().size() > 128 || HasNul(config.auth_method())) {
+    reader.Report("auth_method", "must be at most 128 bytes without NUL");
+  }
+  profile.auth_method = config.auth_method();
   if (!v1::PermissionPolicy_IsValid(config.permission_policy())) {
     reader.Report("permission_policy", "has no such value");
   } else if (config.permission_policy() == v1::PERMISSION_POLICY_ALLOW) {
@@ -204,6 +228,8 @@ void ReadBounds(const ConfigReader& reader, int max_slots, Profile& profile) {
       reader.Time("idle_timeout", kLeast, never, profile.idle_timeout);
   profile.max_slots = static_cast<int>(
       reader.Number("max_slots", 1, max_slots, profile.max_slots));
+  profile.sessions_per_process = static_cast<int>(reader.Number(
+      "sessions_per_process", 1, 10000, profile.sessions_per_process));
   profile.max_memory_bytes = static_cast<uint64_t>(reader.Number(
       "max_memory_bytes", int64_t{16} << 20, int64_t{1} << 40, 0));
 }
@@ -212,17 +238,22 @@ void ReadBounds(const ConfigReader& reader, int max_slots, Profile& profile) {
 void WarnOfNoEffect(const v1::Profile& config, const ConfigReader& reader,
                     int max_slots, std::vector<std::string>& warnings) {
   reader.Number("warm", 0, max_slots, 0);
-  reader.Number("sessions_per_process", 1, 10000, 1);
-  const auto warn = [&](std::string_view what) {
-    warnings.push_back(absl::StrCat("profile \"", config.name(),
-                                    "\": ", std::string(what),
-                                    " has no effect in this version"));
+  const auto warn = [&](const char* what, const std::string& where) {
+    warnings.push_back(absl::StrCat("profile \"", config.name(), "\": ", what,
+                                    " has no effect ", where));
   };
-  if (config.warm() > 0) warn("warm");
-  if (config.sessions_per_process() > 1) warn("sessions_per_process");
+  if (config.warm() > 0) warn("warm", "in this version");
+  const session::AgentKind* const kind = session::FindAgentKind(config.agent());
+  if (kind == nullptr) return;
+  const std::string of_kind =
+      absl::StrCat("for agents of kind ", config.agent());
+  if (config.sessions_per_process() > 1 && !kind->many_conversations) {
+    warn("sessions_per_process", of_kind);
+  }
+  if (kind->capabilities.load_conversation) return;
   if (std::count(config.disable().begin(), config.disable().end(), "resume") >
       0) {
-    warn("disable: \"resume\"");
+    warn("disable: \"resume\"", of_kind);
   }
 }
 
@@ -303,12 +334,11 @@ std::vector<Profile> DefaultProfiles(const ConfigReader& reader,
     profile.name = row.name;
     profile.kind = row.kind;
     profile.command = *program;
+    if (row.arg != nullptr) profile.args.emplace_back(row.arg);
     for (const char* name : kPassedVariables) Pass(name, environment, profile);
-    if (profile.name == "claude") {
-      for (const char* name : kClaudeVariables) {
-        Pass(name, environment, profile);
-      }
-    }
+    for (const char* name : row.variables) Pass(name, environment, profile);
+    // In its own default mode it asks a model for permission, and no client.
+    if (profile.name == "codex") profile.permission_mode = "workspace-write";
   }
   return profiles;
 }

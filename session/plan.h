@@ -25,11 +25,17 @@ struct Plan {
   bool break_before_make = false;
 };
 
-// `running`: what the agent that runs can do; nothing if none runs.
-// `background`: it has tasks running beside its turns.
-// `room`: another process may start beside it.
-Plan MakePlan(const Target& wanted, const std::optional<Capabilities>& running,
-              bool background, bool room);
+// What there is to work with.
+struct Situation {
+  std::optional<Capabilities> running;  // what the agent that runs can do
+  bool background = false;              // it has tasks running beside its turns
+  bool holds = false;   // it has the wanted conversation open already
+  bool room = true;     // another process may start beside it
+  bool spoken = false;  // the conversation that is has something to lose
+};
+
+// Without a route: it cannot be done.
+Plan MakePlan(const Target& wanted, const Situation& now);
 
 }  // namespace understudy::session
 

@@ -21,11 +21,11 @@ class Session::Retiring final : public Agent::Observer {
  public:
   using Gone = absl::AnyInvocable<void(Retiring*, const Loss&)>;
 
-  Retiring(std::unique_ptr<Slot> slot, absl::Time since, bool mid_turn,
+  Retiring(std::unique_ptr<Slot> slot, absl::Time since, bool goes_first,
            Gone gone)
       : slot_(std::move(slot)),
         since_(since),
-        mid_turn_(mid_turn),
+        goes_first_(goes_first),
         gone_(std::move(gone)) {
     slot_->Adopt(this);
   }
@@ -34,8 +34,9 @@ class Session::Retiring final : public Agent::Observer {
   pid_t pid() const { return slot_->agent().pid(); }
   const Slot* slot() const { return slot_.get(); }
   absl::Time since() const { return since_; }
-  // It may still write to its conversation.
-  bool mid_turn() const { return mid_turn_; }
+  // It may still write to its conversation, or holds it: it has to be gone
+  // before another starts.
+  bool goes_first() const { return goes_first_; }
 
   void OnDelta(DeltaKind, std::string_view, std::string_view,
                std::string_view) override {}
@@ -51,7 +52,7 @@ class Session::Retiring final : public Agent::Observer {
  private:
   const std::unique_ptr<Slot> slot_;
   const absl::Time since_;
-  const bool mid_turn_;
+  const bool goes_first_;
   Gone gone_;
 };
 

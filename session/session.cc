@@ -79,7 +79,8 @@ Session::Session(Ground ground, Options options, const AgentKind& kind,
 
 Session::~Session() {
   *self_ = nullptr;
-  ground_.claims.ReleaseAllBut(record_.session_id(), "");
+  ground_.claims.Release(record_.session_id(),
+                         [](const std::string&) { return false; });
 }
 
 void Session::Created(Append& append) {
@@ -161,9 +162,8 @@ SessionState Session::state() const {
 }
 
 absl::Time Session::idle_since() const {
-  return Rests() && mailbox_.empty() && slot_ != nullptr
-             ? idle_since_
-             : absl::InfiniteFuture();
+  return Rests() && mailbox_.empty() && MayPark() ? idle_since_
+                                                  : absl::InfiniteFuture();
 }
 
 SessionInfo Session::info() const {

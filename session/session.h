@@ -49,6 +49,7 @@
 #include "session/calls.h"
 #include "session/committer.h"
 #include "session/conversation_claims.h"
+#include "session/conversation_list.h"
 #include "session/cost_ledger.h"
 #include "session/event_log.h"
 #include "session/held_calls.h"
@@ -115,6 +116,10 @@ class Session final : private Agent::Observer, private Transition::Host {
   void Update(Caller caller, UpdateParams params, Reply<Labels> reply);
   void SetPermissionMode(Caller caller, ModeParams params,
                          Reply<std::string> reply);
+  // Asks the agent that runs (has_agent) which conversations can be resumed.
+  void AskForConversations(
+      absl::AnyInvocable<void(KnownConversations) &&> told);
+  bool has_agent() const { return slot_ != nullptr; }
   // Starts the agent if none runs; nobody waits for it.
   void Prewarm();
 
@@ -127,6 +132,9 @@ class Session final : private Agent::Observer, private Transition::Host {
 
   // Gives the agent back if the session rests. False if it does not.
   bool Park();
+  // The same, for another session that wants `conversation`, which a process of
+  // this one holds although the session has left it. True: it will be free.
+  bool LetGo(const std::string& conversation);
   // Nothing is taken from the mailbox any more; moves that wait there, and
   // calls to come, are answered with `why`.
   void Refuse(const absl::Status& why);
@@ -192,6 +200,7 @@ class Session final : private Agent::Observer, private Transition::Host {
     // The message in the mailbox that named the model.
     std::shared_ptr<Turn> serves;
     bool checked = false;  // the conversation is this session's to take
+    bool again = false;    // it has been tried once more
     // While a call waits for the turns before it.
     std::unique_ptr<EventLoop::Handle> timer;
   };
@@ -236,6 +245,7 @@ class Session final : private Agent::Observer, private Transition::Host {
   // (session_agent.cc).
   void Pump();
   bool Rests() const;
+  bool MayPark() const;
   bool MovesWait() const;
   void ArmTurnTimer(const std::shared_ptr<Turn>& turn);
   // The turn that the agent is at.
@@ -282,6 +292,7 @@ class Session final : private Agent::Observer, private Transition::Host {
   void BeginMove(Item item);
   void StartMove(Item item, Target wanted);
   void StartAgent(v1::Operation operation);
+  bool KeepsNothing() const;
   void Moved(Item item, Target wanted, absl::Time started,
              Transition::Outcome outcome);
   RequestResult Announce(const Item& item, const Target& wanted,
@@ -291,10 +302,12 @@ class Session final : private Agent::Observer, private Transition::Host {
   void Unchanged(Item item);
   void ClearDormant(Item item, absl::Time started);
   void CheckConversation(Item item);
+  void AwaitConversation(Item item, const std::string& holder);
+  void LookedUp(const std::shared_ptr<Item>& item, absl::Status why);
   void Retire(std::unique_ptr<Slot> slot, bool mid_turn = false);
   void EndMidTurn(const absl::Status& why);
-  // Whether an agent is still ending in the middle of a turn.
-  bool EndsMidTurn() const;
+  // Whether an agent is ending that has to be gone before another starts.
+  bool WaitsForAnEnd() const;
   void Retired(Retiring* retiring, const Loss& loss);
   bool SameModel(std::string_view model) const;
   std::string EffectiveModel(std::string_view model_override) const;

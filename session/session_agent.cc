@@ -17,6 +17,10 @@ namespace {
 // Agents that may die before they are given a message, until it is given up.
 constexpr int kMaxLosses = 3;
 
+// How long an agent may take to list its conversations, until what is known
+// without it is the answer.
+constexpr absl::Duration kListBound = absl::Seconds(3);
+
 v1::TurnError ToTurnError(const absl::Status& status) {
   v1::TurnError error;
   const std::optional<Reason> reason = ReasonOf(status);
@@ -121,10 +125,13 @@ void Session::OnTurnEnded(TurnEnd end, std::string_view) {
     end.usage.set_cost_usd(cost_.Spent(*end.total_cost_usd));
   }
   breaker_.Served();
-  AddUsage(end.usage, record_.mutable_usage());
-  v1::Event usage;
-  *usage.mutable_usage() = record_.usage();
-  Add(std::move(usage));
+  const bool told = end.usage.ByteSizeLong() > 0;
+  if (told) {
+    AddUsage(end.usage, record_.mutable_usage());
+    v1::Event usage;
+    *usage.mutable_usage() = record_.usage();
+    Add(std::move(usage));
+  }
 
   if (turn->timed_out && end.outcome == v1::TURN_OUTCOME_INTERRUPTED) {
     end.outcome = v1::TURN_OUTCOME_FAILED;
@@ -137,7 +144,7 @@ void Session::OnTurnEnded(TurnEnd end, std::string_view) {
   completed.set_outcome(end.outcome);
   completed.set_stop_reason(end.stop_reason);
   completed.set_text(std::move(end.text));
-  *completed.mutable_usage() = end.usage;
+  if (told) *completed.mutable_usage() = end.usage;
   completed.set_delivered(v1::DELIVERED_YES);
   if (end.outcome == v1::TURN_OUTCOME_FAILED) {
     *completed.mutable_error() = ToTurnError(end.error);
@@ -300,6 +307,41 @@ void Session::LoseUnsolicited(const absl::Status& why) {
   Complete(unsolicited_, std::move(completed));
 }
 
+// ---- Conversations ----
+
+void Session::AskForConversations(
+    absl::AnyInvocable<void(KnownConversations) &&> told) {
+  Agent& agent = slot_->agent();
+  KnownConversations known{.any = agent.capabilities().resume_conversation};
+  known.open.push_back(record_.agent_session_id());
+  for (const store::Conversation& one : record_.conversations()) {
+    if (agent.Holds(one.agent_session_id())) {
+      known.open.push_back(one.agent_session_id());
+    }
+  }
+  struct Asking {
+    absl::AnyInvocable<void(KnownConversations) &&> told;
+    KnownConversations known;
+    std::unique_ptr<EventLoop::Handle> timer;
+  };
+  auto asking = std::make_shared<Asking>();
+  asking->told = std::move(told);
+  asking->known = std::move(known);
+  // It may be dead by then, or at something else.
+  asking->timer = ground_.loop.RunAfter(kListBound, [asking] {
+    if (asking->told) std::move(asking->told)(std::move(asking->known));
+    asking->told = nullptr;
+  });
+  agent.ListConversations(
+      [asking](std::vector<LocalConversation> conversations) {
+        if (!asking->told) return;
+        asking->timer = nullptr;
+        asking->known.conversations = std::move(conversations);
+        auto told = std::exchange(asking->told, nullptr);
+        std::move(told)(std::move(asking->known));
+      });
+}
+
 // ---- Permissions ----
 
 void Session::ResolvePermission(Caller caller, PermissionParams params,
@@ -344,6 +386,14 @@ void Session::ResolvePermission(Caller caller, PermissionParams params,
       v1::PERMISSION_DECISION_UNSPECIFIED) {
     ledger_.Finish(call, FieldInvalid("option_id",
                                       "must be one of the request's options"));
+    return;
+  }
+  if (!params.answer.updated_input_json.empty() && slot_ != nullptr &&
+      !slot_->agent().capabilities().edits_input) {
+    ledger_.Finish(call,
+                   FieldInvalid("updated_input_json",
+                                "must be empty: the agent takes no other input "
+                                "than its own"));
     return;
   }
   SettlePermission(params.permission_id, params.answer, v1::RESOLVED_BY_CLIENT);

@@ -195,8 +195,9 @@ void Session::BringBack(Item item, const Target& wanted, absl::Status why) {
   }
   if (wanted.conversation.has_value()) {
     back.conversation = record_.agent_session_id();
-    possible =
-        possible && can.load_conversation && record_.conversation_spoken();
+    possible = possible && record_.conversation_spoken() &&
+               (can.load_conversation ||
+                slot_->agent().Holds(record_.agent_session_id()));
   }
   if (!possible) {
     fail(std::move(why), /*back=*/false);

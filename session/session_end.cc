@@ -23,17 +23,20 @@ void Session::Retire(std::unique_ptr<Slot> slot, bool mid_turn) {
   WithdrawPermissions();
   // What it may have begun by itself is not heard of any more.
   LoseUnsolicited(MakeError(Reason::kAgentLost, "the agent was replaced"));
+  const bool goes_first = mid_turn ||
+                          !slot->agent().capabilities().shared_conversation ||
+                          profile_.sessions_per_process > 1;
   auto retiring = std::make_unique<Retiring>(
-      std::move(slot), ground_.loop.Now(), mid_turn,
+      std::move(slot), ground_.loop.Now(), goes_first,
       [this](Retiring* which, const Loss& loss) { Retired(which, loss); });
   Retiring& stopping = *retiring;
   retiring_.push_back(std::move(retiring));
   stopping.Stop(mid_turn ? absl::ZeroDuration() : profile_.stop_grace);
 }
 
-bool Session::EndsMidTurn() const {
+bool Session::WaitsForAnEnd() const {
   return std::any_of(retiring_.begin(), retiring_.end(),
-                     [](const auto& one) { return one->mid_turn(); });
+                     [](const auto& one) { return one->goes_first(); });
 }
 
 void Session::Retired(Retiring* retiring, const Loss& loss) {
@@ -84,7 +87,7 @@ void Session::ScheduleIdle() {
     log_->ReleaseWindow();
     return;
   }
-  if (idle_timer_ != nullptr) return;
+  if (idle_timer_ != nullptr || !MayPark()) return;
   idle_since_ = ground_.loop.Now();
   ReplySoon([this] {
     if (ground_.pool.Wants(profile_)) Park();
@@ -94,11 +97,26 @@ void Session::ScheduleIdle() {
       ground_.loop.RunAfter(profile_.idle_timeout, [this] { Park(); });
 }
 
+// Whether another process could go on where this one leaves off.
+bool Session::MayPark() const {
+  return slot_ != nullptr &&
+         (!record_.conversation_spoken() ||
+          slot_->agent().capabilities().resume_conversation);
+}
+
 bool Session::Park() {
-  if (!Rests() || !mailbox_.empty() || slot_ == nullptr) return false;
+  if (!Rests() || !mailbox_.empty() || !MayPark()) return false;
   idle_timer_ = nullptr;
   Retire(std::move(slot_));
   Commit();
+  return true;
+}
+
+bool Session::LetGo(const std::string& conversation) {
+  if (record_.agent_session_id() == conversation || !Rests()) return false;
+  if (slot_ != nullptr && !slot_->agent().Forget(conversation)) return Park();
+  // Now, or when the process that is on its way out is gone.
+  SettleClaims();
   return true;
 }
 

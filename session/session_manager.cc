@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "google/protobuf/util/time_util.h"
 #include "proto/error.h"
+#include "session/conversation_list.h"
 #include "session/drain.h"
 #include "session/model_list.h"
 #include "session/session_table.h"
@@ -35,34 +35,30 @@ absl::Status Stopping() {
   return MakeError(Reason::kDraining, "the server is stopping");
 }
 
-// Those that the session has been in, and what else the agent keeps for its
-// working directory; the newest first.
-std::vector<ConversationRow> AllConversations(
-    const SessionRecord& record, std::vector<LocalConversation> local) {
-  std::vector<ConversationRow> rows;
-  for (const store::Conversation& one : record.conversations()) {
-    rows.push_back(
-        {.agent_session_id = one.agent_session_id(),
-         .update_time = absl::FromUnixNanos(
-             google::protobuf::util::TimeUtil::TimestampToNanoseconds(
-                 one.update_time())),
-         .first_prompt = one.first_prompt()});
+// Looks for what the agent keeps in files, and answers.
+void AddLocal(const SessionTable& table, SessionRecord record,
+              KnownConversations known,
+              Reply<std::vector<ConversationRow>> reply) {
+  const Profile* const profile = table.FindProfile(record.agent());
+  if (profile == nullptr) {
+    std::move(reply)(ConversationList(record, std::move(known)));
+    return;
   }
-  const size_t own = rows.size();
-  for (LocalConversation& one : local) {
-    const auto same = [&](const ConversationRow& row) {
-      return row.agent_session_id == one.agent_session_id;
-    };
-    if (std::any_of(rows.begin(), rows.begin() + own, same)) continue;
-    rows.push_back({.agent_session_id = std::move(one.agent_session_id),
-                    .update_time = one.update_time,
-                    .first_prompt = std::move(one.first_prompt)});
-  }
-  std::stable_sort(rows.begin(), rows.end(),
-                   [](const ConversationRow& a, const ConversationRow& b) {
-                     return a.update_time > b.update_time;
-                   });
-  return rows;
+  table.ground().clearing.Run(
+      [&loop = table.ground().loop,
+       list = table.options().find_kind(profile->kind)->local_conversations,
+       profile = *profile, record = std::move(record), known = std::move(known),
+       reply = std::move(reply)]() mutable {
+        for (LocalConversation& one : list(profile, record.working_directory(),
+                                           kMaxLocalConversations)) {
+          known.conversations.push_back(std::move(one));
+        }
+        std::vector<ConversationRow> rows =
+            ConversationList(record, std::move(known));
+        loop.Post([rows = std::move(rows), reply = std::move(reply)]() mutable {
+          std::move(reply)(std::move(rows));
+        });
+      });
 }
 
 }  // namespace
@@ -309,34 +305,35 @@ void SessionManager::ListModels(Caller caller, std::string session_id,
 void SessionManager::ListConversations(
     Caller caller, std::string session_id,
     Reply<std::vector<ConversationRow>> reply) {
+  const std::string id = session_id;
   GetSession(
       std::move(caller), std::move(session_id), /*prewarm=*/false,
-      [self = table_->self(),
+      [self = table_->self(), id,
        reply = std::move(reply)](absl::StatusOr<SessionInfo> info) mutable {
         if (!info.ok() || *self == nullptr) {
           std::move(reply)(info.ok() ? Stopping() : info.status());
           return;
         }
         const SessionTable& table = **self;
-        const Profile* profile = table.FindProfile(info->record.agent());
-        if (profile == nullptr) {
-          std::move(reply)(AllConversations(info->record, {}));
+        const AgentCatalog::Row row =
+            table.catalog().Find(info->record.agent());
+        auto told = [self, record = std::move(info->record),
+                     reply =
+                         std::move(reply)](KnownConversations known) mutable {
+          if (*self == nullptr) {
+            std::move(reply)(Stopping());
+          } else {
+            AddLocal(**self, std::move(record), std::move(known),
+                     std::move(reply));
+          }
+        };
+        const auto open = table.sessions().find(id);
+        if (open != table.sessions().end() && open->second->has_agent()) {
+          open->second->AskForConversations(std::move(told));
           return;
         }
-        table.ground().clearing.Run(
-            [&loop = table.ground().loop,
-             list =
-                 table.options().find_kind(profile->kind)->local_conversations,
-             profile = *profile, record = std::move(info->record),
-             reply = std::move(reply)]() mutable {
-              std::vector<ConversationRow> rows = AllConversations(
-                  record, list(profile, record.working_directory(),
-                               kMaxLocalConversations));
-              loop.Post(
-                  [rows = std::move(rows), reply = std::move(reply)]() mutable {
-                    std::move(reply)(std::move(rows));
-                  });
-            });
+        std::move(told)(
+            {.any = !row.known || row.capabilities.resume_conversation});
       });
 }
 

@@ -58,8 +58,6 @@ RequestResult Session::Announce(const Item& item, const Target& wanted,
   const std::string previous_conversation = record_.agent_session_id();
   const google::protobuf::Duration elapsed =
       ToProto(ground_.loop.Now() - started);
-  const bool starts = item.operation == v1::OPERATION_START ||
-                      item.operation == v1::OPERATION_RECOVER;
 
   const AgentState& now = agent.current();
   const std::string asked =
@@ -99,7 +97,7 @@ RequestResult Session::Announce(const Item& item, const Target& wanted,
   RequestResult::Moved& moved = *result.mutable_moved();
   if (wanted.conversation.has_value()) {
     v1::Event event;
-    if (wanted.conversation->empty() && !starts) {
+    if (wanted.conversation->empty() && item.operation == v1::OPERATION_CLEAR) {
       v1::ConversationCleared& cleared = *event.mutable_conversation_cleared();
       cleared.set_previous_agent_session_id(previous_conversation);
       cleared.set_agent_session_id(record_.agent_session_id());
@@ -169,7 +167,9 @@ void Session::SettleClaims() {
                   [](const Item& item) { return item.checked; })) {
     return;
   }
-  ground_.claims.ReleaseAllBut(record_.session_id(), current);
+  ground_.claims.Release(record_.session_id(), [&](const std::string& one) {
+    return one == current || (slot_ != nullptr && slot_->agent().Keeps(one));
+  });
 }
 
 // Nothing has changed on the whole; that is told.

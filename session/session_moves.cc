@@ -9,6 +9,7 @@
 #include "session/base/id.h"
 #include "session/base/log.h"
 #include "session/base/utf8.h"
+#include "session/conversation_origin.h"
 #include "session/model_names.h"
 #include "session/session.h"
 
@@ -51,13 +52,30 @@ absl::Status InUse(const std::string& conversation, const std::string& holder) {
                                 ": session ", holder, " holds it"));
 }
 
+// The conversation that was to be gone on with is lost, for this process and
+// every other.
+bool CannotBeHad(const absl::Status& why) {
+  const std::optional<Reason> reason = ReasonOf(why);
+  if (reason == Reason::kConversationNotFound) return true;
+  if (reason != Reason::kCapabilityMissing) return false;
+  const ErrorMetadata metadata = MetadataOf(why);
+  const auto it = metadata.find("capability");
+  return it != metadata.end() && it->second == "resume";
+}
+
+// The agent has no word for it, and may have met with something else.
+bool IsUncertain(const absl::Status& why) {
+  return MetadataOf(why).contains("certain");
+}
+
 absl::Status Elsewhere(const std::string& conversation,
                        const std::string& directory) {
   return MakeError(
       Reason::kConversationNotFound,
-      absl::StrCat("resume conversation ", conversation,
-                   ": it belongs to another working directory than ",
-                   directory));
+      absl::StrCat(
+          "resume conversation ", conversation,
+          ": it belongs to another working directory, or profile, than ",
+          directory));
 }
 
 }  // namespace
@@ -241,7 +259,7 @@ bool Session::Withdraw(CallId id) {
 
 void Session::Prewarm() {
   if (Rests() && mailbox_.empty() && slot_ == nullptr && refuse_.ok() &&
-      !EndsMidTurn() && Circuit().ok() &&
+      !WaitsForAnEnd() && Circuit().ok() &&
       breaker_.Wait(ground_.loop.Now()) == absl::ZeroDuration()) {
     StartAgent(agent_died_ ? v1::OPERATION_RECOVER : v1::OPERATION_START);
   }
@@ -298,11 +316,20 @@ void Session::BeginMove(Item item) {
 
 // No other session has the conversation, and no other working directory.
 void Session::CheckConversation(Item item) {
+  if (KeepsNothing() &&
+      (slot_ == nullptr || !slot_->agent().Holds(item.move.conversation))) {
+    const absl::Status why = MakeError(
+        Reason::kCapabilityMissing,
+        absl::StrCat("resume conversation ", item.move.conversation,
+                     ": agents of profile ", profile_.name, " load none"),
+        {{"capability", "resume"}});
+    FailMove(std::move(item), why);
+    return;
+  }
   const std::string& claimed_by =
       ground_.claims.Claim(item.move.conversation, record_.session_id());
   if (claimed_by != record_.session_id()) {
-    const absl::Status in_use = InUse(item.move.conversation, claimed_by);
-    FailMove(std::move(item), in_use);
+    AwaitConversation(std::move(item), claimed_by);
     return;
   }
   busy_ = true;
@@ -311,43 +338,85 @@ void Session::CheckConversation(Item item) {
   auto shared = std::make_shared<Item>(std::move(item));
   moving_item_ = shared;
   ground_.reading.Run([&loop = ground_.loop, &store = ground_.store,
-                       self = self_, shared, tenant = record_.tenant(),
-                       session_id = record_.session_id(),
-                       directory = record_.working_directory(),
+                       self = self_, shared, record = record_,
+                       keeps_files = !kind_.many_conversations,
                        is_elsewhere = kind_.is_elsewhere, profile = profile_] {
     const std::string& conversation = shared->move.conversation;
+    const std::string& directory = record.working_directory();
     absl::StatusOr<std::optional<std::string>> holder =
-        store.FindByConversation(tenant, conversation, session_id);
+        store.FindByConversation(record.tenant(), conversation,
+                                 record.session_id());
     absl::Status refused = holder.status();
-    if (holder.ok() && holder->has_value()) {
-      refused = InUse(conversation, **holder);
-    } else if (holder.ok() && is_elsewhere(profile, directory, conversation)) {
-      refused = Elsewhere(conversation, directory);
+    if (holder.ok()) {
+      const absl::StatusOr<bool> elsewhere =
+          keeps_files ? is_elsewhere(profile, directory, conversation)
+                      : IsOfOthers(store, record, conversation);
+      if (!elsewhere.ok()) {
+        refused = elsewhere.status();
+      } else if (*elsewhere) {
+        refused = Elsewhere(conversation, directory);
+      } else if (holder->has_value()) {
+        refused = InUse(conversation, **holder);
+      }
     }
     loop.Post([self, shared, refused = std::move(refused)] {
       if (*self == nullptr) return;
-      Session& session = **self;
-      // Whoever called may have had the answer.
-      if (session.moving_item_ != shared) return;
-      session.moving_item_ = nullptr;
-      session.busy_ = false;
-      const absl::Status& why = refused.ok() ? session.refuse_ : refused;
-      if (!why.ok()) {
-        session.FailMove(std::move(*shared), why);
-        return;
-      }
-      shared->checked = true;
-      session.mailbox_.push_front(std::move(*shared));
-      if (session.mailbox_.front().message.has_value()) {
-        ++session.queued_messages_;
-      }
-      session.Pump();
+      shared->checked = refused.ok();
+      (*self)->LookedUp(shared, refused);
     });
   });
 }
 
+// What a move was looking up is known: it goes on, or fails.
+void Session::LookedUp(const std::shared_ptr<Item>& item, absl::Status why) {
+  // Whoever called may have had the answer.
+  if (moving_item_ != item) return;
+  moving_item_ = nullptr;
+  busy_ = false;
+  Discard(std::move(item->timer));
+  if (why.ok()) why = refuse_;
+  if (!why.ok()) {
+    FailMove(std::move(*item), std::move(why));
+    return;
+  }
+  if (item->message.has_value()) ++queued_messages_;
+  mailbox_.push_front(std::move(*item));
+  Pump();
+}
+
+// Another session's process has the conversation open. If that session has left
+// it, its process is ended first.
+void Session::AwaitConversation(Item item, const std::string& holder) {
+  const absl::Status in_use = InUse(item.move.conversation, holder);
+  const std::string conversation = item.move.conversation;
+  auto shared = std::make_shared<Item>(std::move(item));
+  const auto go_on = [self = self_, shared](absl::Status why) {
+    if (*self != nullptr) (*self)->LookedUp(shared, std::move(why));
+  };
+  const bool waits =
+      ground_.claims.AskFor(conversation, [this, self = self_, go_on] {
+        if (*self != nullptr) ReplySoon([go_on] { go_on(absl::OkStatus()); });
+      });
+  if (!waits) {
+    FailMove(std::move(*shared), in_use);
+    return;
+  }
+  busy_ = true;
+  step_began_ = ground_.loop.Now();
+  moving_ = shared->operation;
+  shared->timer = ground_.loop.RunAfter(profile_.start_timeout,
+                                        [go_on, in_use] { go_on(in_use); });
+  moving_item_ = shared;
+}
+
 void Session::StartMove(Item item, Target wanted) {
   const absl::Time started = ground_.loop.Now();
+  if (slot_ == nullptr && !wanted.conversation.has_value() &&
+      record_.conversation_spoken() && KeepsNothing()) {
+    Log(LogLevel::kWarning, "its agent keeps no conversation: a fresh one",
+        {{"session_id", record_.session_id()}});
+    wanted.conversation = "";
+  }
   moving_ = item.operation;
   step_began_ = started;
   turns_at_move_ = turns_;
@@ -363,12 +432,17 @@ void Session::StartMove(Item item, Target wanted) {
   request.opening.permission_mode = record_.permission_mode();
   request.opening.grants = {record_.grants().begin(), record_.grants().end()};
   request.opening.working_directory = record_.working_directory();
-  std::optional<Capabilities> running;
-  if (slot_ != nullptr) running = slot_->agent().capabilities();
-  request.plan =
-      MakePlan(wanted, running,
-               slot_ != nullptr && slot_->agent().has_background_tasks(),
-               !ground_.pool.Full(profile_));
+  request.opening.tenant = record_.tenant();
+  Situation now{.running = {}, .spoken = record_.conversation_spoken()};
+  if (slot_ != nullptr) {
+    const Agent& agent = slot_->agent();
+    now.running = agent.capabilities();
+    now.background = agent.has_background_tasks();
+    now.holds =
+        wanted.conversation.has_value() && agent.Holds(*wanted.conversation);
+    now.room = !ground_.pool.Full(profile_);
+  }
+  request.plan = MakePlan(wanted, now);
   auto shared = std::make_shared<Item>(std::move(item));
   moving_item_ = shared;
   Transition::Host& host = *this;
@@ -377,6 +451,12 @@ void Session::StartMove(Item item, Target wanted) {
       [this, shared, wanted, started](Transition::Outcome outcome) {
         Moved(std::move(*shared), wanted, started, std::move(outcome));
       });
+}
+
+// As far as one knows without starting one.
+bool Session::KeepsNothing() const {
+  const AgentCatalog::Row row = ground_.catalog.Find(profile_.name);
+  return row.known && !row.capabilities.resume_conversation;
 }
 
 // The first message, or nobody in particular, wants the agent to run.
@@ -400,12 +480,17 @@ void Session::Moved(Item item, Target wanted, absl::Time started,
       Retire(std::move(slot_));
     }
     if (slot_ == nullptr) NoteDeath(outcome.status);
-    if (starts && ReasonOf(outcome.status) == Reason::kConversationNotFound &&
-        record_.conversation_spoken()) {
-      // The agent had not kept anything of it: it is killed before it writes.
+    if (slot_ == nullptr && !wanted.conversation.has_value() &&
+        record_.conversation_spoken() && CannotBeHad(outcome.status)) {
+      if (IsUncertain(outcome.status) && !std::exchange(item.again, true)) {
+        StartMove(std::move(item), std::move(wanted));
+        return;
+      }
+      // The agent had not kept anything of it (it is killed before it writes),
+      // or keeps nothing.
       Log(LogLevel::kWarning, "conversation is gone: a fresh one",
           {{"session_id", record_.session_id()}});
-      StartMove(std::move(item), {.model = {}, .conversation = ""});
+      StartMove(std::move(item), {.model = wanted.model, .conversation = ""});
       return;
     }
     if (starts && ReasonOf(outcome.status) == Reason::kModelRejected &&

@@ -69,6 +69,11 @@ const AgentKind kNone = {
 SessionTable::SessionTable(EngineGround ground, EngineOptions options)
     : ground_(ground),
       options_(std::move(options)),
+      claims_([this](const std::string& session_id,
+                     const std::string& conversation) {
+        const auto it = sessions_.find(session_id);
+        return it != sessions_.end() && it->second->LetGo(conversation);
+      }),
       committer_(ground.loop, ground.committing, ground.store),
       pool_(ground.loop, ground.launcher, options_.max_slots,
             [this](const Profile* profile) { GiveWay(profile); }),

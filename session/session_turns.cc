@@ -37,6 +37,13 @@ v1::Content WithoutImages(const v1::Content& content) {
   return shown;
 }
 
+absl::Status NoImages(const std::string& session_id) {
+  return MakeError(Reason::kCapabilityMissing,
+                   absl::StrCat("send a message to session ", session_id,
+                                ": its agent takes no images"),
+                   {{"capability", "images"}});
+}
+
 // What the event tells of how an agent was lost, for a later answer.
 absl::Status LossOf(const v1::AgentExited& exited) {
   ErrorMetadata metadata;
@@ -113,11 +120,7 @@ void Session::Send(CallId id, Caller caller, SendParams params,
     return;
   }
   if (HasImage(params.content.get()) && !TakesImages()) {
-    ledger_.Finish(call, MakeError(Reason::kCapabilityMissing,
-                                   absl::StrCat("send a message to session ",
-                                                record_.session_id(),
-                                                ": its agent takes no images"),
-                                   {{"capability", "images"}}));
+    ledger_.Finish(call, NoImages(record_.session_id()));
     return;
   }
   MessageBody body{.text = std::move(params.text),
@@ -216,8 +219,9 @@ void Session::Pump() {
   }
   idle_timer_ = nullptr;
   idle_since_ = absl::InfiniteFuture();
-  // What starts now would not know how the turn of such a one has ended.
-  if (EndsMidTurn()) return;
+  // What starts now would not know how the turn of such a one has ended, or not
+  // get the conversation.
+  if (WaitsForAnEnd()) return;
   if (slot_ == nullptr && NeedsAgent(mailbox_.front()) && !MayStart()) return;
   if (mailbox_.front().turn == nullptr) {
     Item item = std::move(mailbox_.front());
@@ -310,6 +314,14 @@ void Session::SendToAgent(const std::shared_ptr<Turn>& turn) {
     Pump();
     return;
   }
+  if (HasImage(turn->body.content.get()) &&
+      !slot_->agent().capabilities().images) {
+    // It was not known when the message was accepted.
+    if (turn->first) ForgetConversation();
+    Fail(turn, NoImages(record_.session_id()));
+    Pump();
+    return;
+  }
   turn->sent = true;
   AwaitReceipt(turn);
   slot_->agent().Send({.turn_id = turn->turn_id,
@@ -321,6 +333,7 @@ void Session::SendToAgent(const std::shared_ptr<Turn>& turn) {
 // else, does not read any more. Its start may take its time once more: tools
 // of its own are started with its first turn.
 void Session::AwaitReceipt(const std::shared_ptr<Turn>& turn) {
+  if (!slot_->agent().capabilities().acknowledges) return;
   turn->receipt = ground_.loop.RunAfter(
       4 * profile_.start_timeout, [this, weak = std::weak_ptr<Turn>(turn)] {
         const std::shared_ptr<Turn> turn = weak.lock();
@@ -393,10 +406,11 @@ void Session::Complete(std::shared_ptr<Turn> turn,
          });
 }
 
-// The agent that runs, or one of its kind.
+// The agent that runs, or one like it.
 bool Session::TakesImages() const {
-  return slot_ != nullptr ? slot_->agent().capabilities().images
-                          : kind_.capabilities.images;
+  if (slot_ != nullptr) return slot_->agent().capabilities().images;
+  const AgentCatalog::Row row = ground_.catalog.Find(profile_.name);
+  return row.known ? row.capabilities.images : kind_.capabilities.images;
 }
 
 std::shared_ptr<Session::Turn> Session::FindTurn(

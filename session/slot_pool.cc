@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/error.h"
+#include "session/agent/shared_process.h"
 
 namespace understudy::session {
 namespace {
@@ -14,13 +15,28 @@ constexpr absl::Duration kRetryAfterNoSlot = absl::Seconds(1);
 
 }  // namespace
 
+// The right to one process.
+struct Slot::Right {
+  Right(SlotPool& pool, const Profile& profile)
+      : pool(pool), profile(profile) {}
+  ~Right() { pool.Release(*this); }
+
+  SlotPool& pool;
+  const Profile& profile;
+  // Of a process that several may share.
+  std::shared_ptr<SharedProcess> process;
+  std::string tenant;
+  std::string working_directory;
+};
+
 struct SlotPool::Starting final : SlotPool::Request {
   Starting(SlotPool& pool, const AgentKind& kind, const Profile& profile,
-           Opening opening, Ready ready)
+           Opening opening, const Slot* beside, Ready ready)
       : pool(pool),
         kind(kind),
         profile(profile),
         opening(std::move(opening)),
+        beside(beside == nullptr ? nullptr : beside->right_),
         ready(std::move(ready)) {}
   ~Starting() override {
     pool.line_.remove(this);
@@ -33,6 +49,7 @@ struct SlotPool::Starting final : SlotPool::Request {
   const AgentKind& kind;
   const Profile& profile;
   Opening opening;
+  const std::weak_ptr<Slot::Right> beside;  // whose process it is not to share
   Ready ready;
   std::unique_ptr<EventLoop::Handle> timer;  // the wait, or a late answer
   std::unique_ptr<Slot> slot;                // whose agent is being started
@@ -43,7 +60,9 @@ struct SlotPool::Starting final : SlotPool::Request {
 
 Slot::~Slot() {
   agent_ = nullptr;
-  pool_.Release(profile_);
+  const bool shared = right_.use_count() > 1;
+  right_ = nullptr;
+  if (shared) pool_.Left();
 }
 
 void Slot::Adopt(Agent::Observer* owner) { agent_->set_observer(owner); }
@@ -88,10 +107,11 @@ bool SlotPool::Wants(const Profile& profile) const {
 std::unique_ptr<SlotPool::Request> SlotPool::Start(const AgentKind& kind,
                                                    const Profile& profile,
                                                    Opening opening,
+                                                   const Slot* beside,
                                                    Ready ready) {
   auto starting = std::make_unique<Starting>(
-      *this, kind, profile, std::move(opening), std::move(ready));
-  if (!Full(profile)) {
+      *this, kind, profile, std::move(opening), beside, std::move(ready));
+  if (!Full(profile) || FindShared(*starting) != nullptr) {
     Launch(*starting);
     return starting;
   }
@@ -119,12 +139,12 @@ void SlotPool::Launch(Starting& starting) {
     return;
   }
   starting.attempt = breakers_[starting.profile.name].Begin();
-  ++live_;
-  ++live_of_profile_[starting.profile.name];
-  starting.slot.reset(new Slot(*this, starting.profile));
-  absl::StatusOr<std::unique_ptr<Agent>> agent =
-      starting.kind.make(loop_, launcher_, starting.profile, starting.opening,
-                         starting.slot.get());
+  std::shared_ptr<Slot::Right> right = FindShared(starting);
+  if (right == nullptr) right = NewRight(starting);
+  Launcher& launcher = right->process == nullptr ? launcher_ : *right->process;
+  starting.slot.reset(new Slot(*this, std::move(right)));
+  absl::StatusOr<std::unique_ptr<Agent>> agent = starting.kind.make(
+      loop_, launcher, starting.profile, starting.opening, starting.slot.get());
   if (!agent.ok()) {
     // Not given back from here: who is next in line may fail in the same way.
     Discard(std::move(starting.slot));
@@ -177,16 +197,68 @@ void SlotPool::Discard(std::unique_ptr<Slot> slot) {
   });
 }
 
-void SlotPool::Release(const Profile& profile) {
+// ---- Processes that are shared ----
+
+bool SlotPool::MayShare(const Starting& starting) const {
+  return starting.kind.many_conversations &&
+         starting.profile.sessions_per_process > 1;
+}
+
+std::shared_ptr<Slot::Right> SlotPool::NewRight(const Starting& starting) {
+  ++live_;
+  ++live_of_profile_[starting.profile.name];
+  auto right = std::make_shared<Slot::Right>(*this, starting.profile);
+  if (MayShare(starting)) {
+    right->process = SharedProcess::Create(loop_, launcher_);
+    right->tenant = starting.opening.tenant;
+    right->working_directory = starting.opening.working_directory;
+    shared_.push_back(right);
+  }
+  return right;
+}
+
+std::shared_ptr<Slot::Right> SlotPool::FindShared(const Starting& starting) {
+  if (!MayShare(starting)) return nullptr;
+  std::erase_if(shared_, [](const auto& right) { return right.expired(); });
+  const std::shared_ptr<Slot::Right> beside = starting.beside.lock();
+  std::shared_ptr<Slot::Right> any;
+  for (const std::weak_ptr<Slot::Right>& one : shared_) {
+    std::shared_ptr<Slot::Right> right = one.lock();
+    // One holder is `right` itself.
+    if (right == beside || &right->profile != &starting.profile ||
+        right->tenant != starting.opening.tenant ||
+        right->working_directory != starting.opening.working_directory ||
+        !right->process->MayJoin(starting.opening.conversation) ||
+        right.use_count() - 1 >= starting.profile.sessions_per_process) {
+      continue;
+    }
+    if (right->process->Knows(starting.opening.conversation)) return right;
+    if (any == nullptr) any = std::move(right);
+  }
+  return any;
+}
+
+void SlotPool::Release(Slot::Right& right) {
   --live_;
-  --live_of_profile_[profile.name];
+  --live_of_profile_[right.profile.name];
   Serve();
+}
+
+// An agent has left a process in which others stay: who waits may get its
+// place, or its process once they have left, too.
+void SlotPool::Left() {
+  Serve();
+  giving_way_ = loop_.RunAfter(absl::ZeroDuration(), [this] {
+    if (line_.empty()) return;
+    const Profile& first = line_.front()->profile;
+    give_way_(ProfileFull(first) ? &first : nullptr);
+  });
 }
 
 void SlotPool::Serve() {
   for (auto it = line_.begin(); it != line_.end();) {
     Starting& starting = **it;
-    if (Full(starting.profile)) {
+    if (Full(starting.profile) && FindShared(starting) == nullptr) {
       ++it;
       continue;
     }

@@ -4,6 +4,11 @@
 // slots never exceed the bound; who asks when all are taken waits in line, and
 // the pool asks for an idle session to give way.
 //
+// Where a profile allows several sessions in one process, an agent gets a place
+// in one that runs, of the same tenant and working directory, if there is room:
+// in the one that has had its conversation open before, else in any. The right
+// is the process's, and goes with the last agent in it.
+//
 // A profile whose agents do not start has an open circuit for a while: then
 // nothing is started, and who asks is told (start_breaker.h).
 //
@@ -33,6 +38,7 @@
 namespace understudy::session {
 
 class SlotPool;
+class SharedProcess;
 
 class Slot final : private Agent::Observer {
  public:
@@ -47,8 +53,9 @@ class Slot final : private Agent::Observer {
 
  private:
   friend class SlotPool;
-  Slot(SlotPool& pool, const Profile& profile)
-      : pool_(pool), profile_(profile) {}
+  struct Right;
+  Slot(SlotPool& pool, std::shared_ptr<Right> right)
+      : pool_(pool), right_(std::move(right)) {}
 
   void OnDelta(DeltaKind, std::string_view, std::string_view,
                std::string_view) override {}
@@ -61,7 +68,7 @@ class Slot final : private Agent::Observer {
   void OnLost(const Loss&) override {}
 
   SlotPool& pool_;
-  const Profile& profile_;
+  std::shared_ptr<Right> right_;
   std::unique_ptr<Agent> agent_;
 };
 
@@ -88,12 +95,14 @@ class SlotPool {
   // Whether an agent of `profile` could not be started at once.
   bool Full(const Profile& profile) const;
 
-  // Starts an agent, its handshake included. `ready` is never called from
+  // Starts an agent, its handshake included; not in the process of `beside`,
+  // which may be null. `ready` is never called from
   // inside the call. NO_SLOT when none became free within `profile`'s
   // start_timeout; CIRCUIT_OPEN; else what the agent or the launcher says.
   [[nodiscard]] std::unique_ptr<Request> Start(const AgentKind& kind,
                                                const Profile& profile,
-                                               Opening opening, Ready ready);
+                                               Opening opening,
+                                               const Slot* beside, Ready ready);
 
   // Whether somebody waits for a slot who could have one of this profile's.
   bool Wants(const Profile& profile) const;
@@ -107,12 +116,16 @@ class SlotPool {
   struct Starting;
 
   bool ProfileFull(const Profile& profile) const;
+  bool MayShare(const Starting& starting) const;
+  std::shared_ptr<Slot::Right> FindShared(const Starting& starting);
   void Serve();
   void Launch(Starting& starting);
   void Answer(Starting& starting, absl::Status status);
   void AnswerLater(Starting& starting, absl::Status status);
   void NoteEnd(Starting& starting, ProfileBreaker::Outcome outcome);
-  void Release(const Profile& profile);
+  std::shared_ptr<Slot::Right> NewRight(const Starting& starting);
+  void Release(Slot::Right& right);
+  void Left();
   void Discard(std::unique_ptr<Slot> slot);
 
   EventLoop& loop_;
@@ -123,6 +136,8 @@ class SlotPool {
   std::map<std::string, int> live_of_profile_;
   std::map<std::string, ProfileBreaker> breakers_;  // by profile
   std::list<Starting*> line_;                       // who waits for a slot
+  std::vector<std::weak_ptr<Slot::Right>> shared_;  // that may be shared
+  std::unique_ptr<EventLoop::Handle> giving_way_;
   // Slots whose agent failed to start: destroyed when the stack is empty.
   std::vector<std::unique_ptr<Slot>> discarded_;
   std::unique_ptr<EventLoop::Handle> sweep_;

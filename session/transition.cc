@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "proto/error.h"
 
 namespace understudy::session {
@@ -17,7 +18,9 @@ bool Final(const absl::Status& status) {
 
 // The agent has said that it changed nothing.
 bool Definite(const absl::Status& status) {
-  return Final(status) || ReasonOf(status) == Reason::kCapabilityMissing;
+  const std::optional<Reason> reason = ReasonOf(status);
+  return Final(status) || reason == Reason::kCapabilityMissing ||
+         reason == Reason::kConversationInUse;
 }
 
 }  // namespace
@@ -32,7 +35,10 @@ Transition::Transition(EventLoop& loop, Host& host, SlotPool& pool,
       profile_(profile),
       request_(std::move(request)),
       finished_(std::move(finished)),
-      last_error_(MakeError(Reason::kInternal, "a plan without a route")),
+      last_error_(MakeError(Reason::kCapabilityMissing,
+                            absl::StrCat("an agent of profile ", profile.name,
+                                         " can do this neither in its process "
+                                         "nor in another one"))),
       self_(std::make_shared<Transition*>(this)) {
   step_ = loop_.RunAfter(absl::ZeroDuration(), [this] { Next(); });
 }
@@ -88,7 +94,7 @@ void Transition::Restart() {
     });
     return;
   }
-  starting_ = pool_.Start(kind_, profile_, request_.opening,
+  starting_ = pool_.Start(kind_, profile_, request_.opening, host_.slot(),
                           [this](absl::StatusOr<std::unique_ptr<Slot>> slot) {
                             if (slot.ok()) {
                               Finish({.status = absl::OkStatus(),

@@ -6,7 +6,10 @@
 //
 // Invariants:
 //  - OnLost is the last call, exactly once, after which the owner destroys the
-//    agent (also from inside the call). No process or descendant is left then.
+//    agent (also from inside the call). No process or descendant is left then,
+//    but where the process serves others, too: then its conversation has been
+//    closed, or the process was asked to end what it does in it and did not
+//    answer.
 //  - Every Done is called exactly once, never from inside the call that takes
 //    it; with the reason AGENT_LOST or AGENT_START_FAILED if the process ends
 //    first (before OnLost).
@@ -50,6 +53,11 @@ struct Capabilities {
   // One conversation may be open in two processes while neither takes a turn.
   bool shared_conversation = true;
   bool images = false;  // takes messages with pictures
+  // A process that starts can continue a conversation that another had. Without
+  // it, a conversation ends with its process.
+  bool resume_conversation = true;
+  bool edits_input = true;   // a permission may change what a tool is given
+  bool acknowledges = true;  // says when it has taken up a turn
 };
 
 // How a process is to begin.
@@ -58,6 +66,7 @@ struct Opening {
   std::string conversation;  // to continue; "": a new one
   std::string permission_mode;
   std::string working_directory;
+  std::string tenant;  // another tenant's session gets another process
   // What AnswerPermission said was granted, to processes before. One that the
   // agent does not take is asked for again.
   std::vector<std::string> grants;
@@ -134,6 +143,13 @@ enum class DeltaKind { kText, kThought, kToolOutput };
 
 using Done = absl::AnyInvocable<void(absl::Status) &&>;
 
+// A conversation as an agent keeps it on this machine.
+struct LocalConversation {
+  std::string agent_session_id;
+  absl::Time update_time;
+  std::string first_prompt;  // its beginning
+};
+
 class Agent {
  public:
   class Observer {
@@ -180,10 +196,10 @@ class Agent {
   virtual void Interrupt() = 0;
 
   // A native change, while no turn runs. OK: done, and current() tells what
-  // is. An error with reason MODEL_REJECTED, CONVERSATION_NOT_FOUND or
-  // CAPABILITY_MISSING is definite: nothing changed. Any other means that the
-  // state is unknown, and the owner replaces the agent. Bounded by
-  // Profile::switch_timeout.
+  // is. An error with reason MODEL_REJECTED, CONVERSATION_NOT_FOUND,
+  // CONVERSATION_IN_USE or CAPABILITY_MISSING is definite: nothing changed. Any
+  // other means that the state is unknown, and the owner replaces the agent.
+  // Bounded by Profile::switch_timeout.
   virtual void Apply(const Change& change, Done done) = 0;
 
   // Changes the permission mode, also while a turn runs, but not beside Apply.
@@ -213,15 +229,24 @@ class Agent {
   // running: then the owner replaces the process instead.
   virtual bool has_background_tasks() const = 0;
 
+  // Whether the process has `conversation` open beside the current one, so that
+  // Apply can go back to it even without load_conversation.
+  virtual bool Holds(std::string_view conversation) const = 0;
+  // Whether another process must not open `conversation`, which this one has
+  // left: it Holds it, or holds on to all that it has ever opened
+  // (shared_conversation false).
+  virtual bool Keeps(std::string_view conversation) const = 0;
+  // Lets go of one that it Keeps. False: it keeps it as long as it lives.
+  virtual bool Forget(std::string_view conversation) = 0;
+
+  // The conversations that the agent itself knows of in its working directory.
+  // `listed` is dropped if the process ends or does not answer: who asks has a
+  // bound of his own.
+  using Listed = absl::AnyInvocable<void(std::vector<LocalConversation>) &&>;
+  virtual void ListConversations(Listed listed) = 0;
+
   virtual void set_reading(bool reading) = 0;
   virtual void set_observer(Observer* observer) = 0;
-};
-
-// A conversation as an agent keeps it on this machine.
-struct LocalConversation {
-  std::string agent_session_id;
-  absl::Time update_time;
-  std::string first_prompt;  // its beginning
 };
 
 // A protocol that the service speaks. The table of kinds is agents.def.
@@ -246,6 +271,8 @@ struct AgentKind {
                                                  const Profile& profile,
                                                  const Opening& opening,
                                                  Agent::Observer* observer);
+  // One process can serve several sessions (shared_process.h).
+  bool many_conversations = false;
 };
 
 // Null if there is no such kind.

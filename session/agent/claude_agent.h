@@ -49,6 +49,11 @@ class ClaudeAgent final : public LineAgent {
   std::vector<std::string> AnswerPermission(
       std::string_view permission_id, const PermissionAnswer& answer) override;
   bool has_background_tasks() const override { return !tasks_.empty(); }
+  bool Holds(std::string_view) const override { return false; }
+  bool Keeps(std::string_view) const override { return false; }
+  bool Forget(std::string_view) override { return true; }
+  // They are read from its files (claude_transcripts.h).
+  void ListConversations(Listed listed) override { std::move(listed)({}); }
 
  private:
   bool HandleRaw(std::string_view line) override;

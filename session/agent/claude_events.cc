@@ -9,6 +9,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/time/time.h"
 #include "proto/error.h"
+#include "session/agent/unreadable.h"
 #include "session/base/concat.h"
 
 namespace understudy::session {
@@ -258,23 +259,6 @@ std::string FailureWord(JsonValue line) {
   if (IsWord(subtype) && subtype != "success") return subtype;
   const std::string terminal = line["terminal_reason"].String();
   return IsWord(terminal) && terminal != "completed" ? terminal : "error";
-}
-
-// The API's words for thinking that another model has signed, or that it wants
-// and does not find. Claude Code passes them on behind "API Error: 400"
-// (2.1.197 and 2.1.329; the latter repeats the request before for some of
-// them).
-bool SaysUnreadable(std::string_view text) {
-  const bool thinking =
-      Contains(text, "`thinking`") || Contains(text, "`redacted_thinking`") ||
-      Contains(text, ".thinking.") || Contains(text, "thinking block");
-  static constexpr std::array<std::string_view, 5> kWhy = {
-      "signature", "Invalid `data`", "cannot be modified", "Expected `",
-      "must start with a thinking block"};
-  return thinking &&
-         std::any_of(kWhy.begin(), kWhy.end(), [text](std::string_view why) {
-           return Contains(text, why);
-         });
 }
 
 void ReadFailure(JsonValue line, std::string_view model, TurnEnd& end) {

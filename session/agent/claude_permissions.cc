@@ -51,6 +51,7 @@ v1::Event ClaudePermissions::Open(std::string_view id, JsonValue request) {
   v1::Event event;
   v1::PermissionRequested& asked = *event.mutable_permission_requested();
   asked.set_permission_id(std::string(id));
+  asked.set_tool_call_id(request["tool_use_id"].String());
   asked.set_tool_name(request["tool_name"].String());
   asked.set_input_json(open.input);
   asked.set_description(request["description"].String());

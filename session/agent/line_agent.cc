@@ -178,7 +178,8 @@ void LineAgent::OnLine(char* line, size_t size) {
 }
 
 void LineAgent::HandleNonsense(std::string_view line) {
-  if (++nonsense_ >= kMaxNonsense) {
+  // Of a shared process, each hears all nonsense, but not all that has sense.
+  if (++nonsense_ >= kMaxNonsense && !shares_process()) {
     End(MakeError(Reason::kAgentProtocol,
                   absl::StrCat("read ", name_, ": ", nonsense_,
                                " lines in a row are not JSON objects")));
@@ -196,11 +197,15 @@ void LineAgent::OnLinesDone() { observer_->OnQuiet(); }
 
 // --- The end ----------------------------------------------------------------
 
-void LineAgent::Stop(absl::Duration grace) { process_->Stop(grace); }
+void LineAgent::Stop(absl::Duration grace) {
+  if (shares_process()) Leave();
+  process_->Stop(grace);
+}
 
 void LineAgent::End(absl::Status why) {
   if (!end_.ok()) return;
   end_ = std::move(why);
+  if (shares_process()) Leave();
   process_->Stop(absl::ZeroDuration());
 }
 

@@ -95,6 +95,8 @@ class LineAgent : public Agent, private Subprocess::Observer {
   virtual void Make(const Change& change) = 0;
   // Begins a change of the permission mode, which ends with FinishMode.
   virtual void MakeMode(const std::string& mode) = 0;
+  // Says good-bye to a process in which others go on.
+  virtual void Leave() {}
   // Why the process ended before the handshake did; AGENT_START_FAILED unless
   // the protocol knows better.
   virtual absl::Status ExplainStart(const ExitStatus& exit) const;
@@ -114,6 +116,9 @@ class LineAgent : public Agent, private Subprocess::Observer {
   // for it.
   bool HandleAnswer(std::string_view id, JsonValue answer);
 
+  // Others go on in the process when this agent has ended.
+  bool shares_process() const { return process_ && process_->shared(); }
+
   bool busy() const { return operation_.has_value(); }
   bool ready() const { return ready_; }
   // Ends the operation in progress. The last thing to be done, except from
@@ -131,7 +136,7 @@ class LineAgent : public Agent, private Subprocess::Observer {
 
   EventLoop& loop() const { return loop_; }
   Agent::Observer& observer() const { return *observer_; }
-  const Subprocess& process() const { return *process_; }
+  Subprocess& process() const { return *process_; }
   const std::string& name() const { return name_; }
 
   Capabilities capabilities_;

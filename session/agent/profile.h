@@ -54,6 +54,11 @@ struct Profile {
   // How long an agent may leave unread what is written to it.
   absl::Duration write_timeout = absl::Seconds(30);
   int max_slots = 0;  // 0: only the server's bound
+
+  // Sessions of one tenant and working directory that may share a process, if
+  // the kind can.
+  int sessions_per_process = 1;
+  std::string auth_method;  // acp: of `authenticate`; "": none is needed
 };
 
 }  // namespace understudy::session

@@ -39,15 +39,31 @@ std::string HowItEnded(const ExitStatus& status) {
   return end;
 }
 
+std::string_view LastLine(std::string_view text) {
+  const size_t newline = text.rfind('\n');
+  return newline == std::string_view::npos ? text : text.substr(newline + 1);
+}
+
+// The last line that speaks of an error, as programs of Node end with their
+// version and others with a hint; else the last.
+std::string_view TellingLine(std::string_view text) {
+  std::string_view telling = LastLine(text);
+  while (!text.empty()) {
+    const size_t end = text.find('\n');
+    const std::string_view line = text.substr(0, end);
+    if (line.find("rror") != std::string_view::npos) telling = line;
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+  }
+  return telling;
+}
+
 }  // namespace
 
 std::string ExitStatus::ToString() const {
   std::string text = HowItEnded(*this);
   if (!stderr_tail.empty()) {
-    const size_t newline = stderr_tail.rfind('\n');
-    text.append(": ").append(newline == std::string::npos
-                                 ? stderr_tail
-                                 : stderr_tail.substr(newline + 1));
+    text.append(": ").append(cause == Cause::kExited ? TellingLine(stderr_tail)
+                                                     : LastLine(stderr_tail));
   }
   return text;
 }

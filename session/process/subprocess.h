@@ -118,6 +118,13 @@ class Subprocess {
   // pipe when it ends: its end is never held up.
   virtual void set_reading(bool reading) = 0;
 
+  // Where several share the child: whether others go on in it; that what it
+  // says of `channel` is for this one's observer;
+  virtual bool shared() const { return false; }
+  virtual void Subscribe(std::string_view /*channel*/) {}
+  // that what it has opened, it holds on to until it ends.
+  virtual void HoldsOn() {}
+
   // Null detaches: what the child still says is thrown away.
   virtual void set_observer(Observer* observer) = 0;
 };

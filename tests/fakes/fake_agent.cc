@@ -141,6 +141,13 @@ void FakeAgent::Start(Done ready) {
            {.cause = ExitStatus::Cause::kExited, .exit_code = 1});
       return;
     }
+    if (!opening_.conversation.empty() &&
+        !world_.capabilities.resume_conversation) {
+      Lose(MakeError(Reason::kCapabilityMissing, "it loads no conversation",
+                     {{"capability", "resume"}}),
+           {.cause = ExitStatus::Cause::kExited, .exit_code = 1});
+      return;
+    }
     if (!opening_.conversation.empty()) {
       const auto it = world_.transcripts.find(opening_.conversation);
       if (it == world_.transcripts.end()) {
@@ -370,6 +377,7 @@ void FakeAgent::Make(const Change& change) {
     state_.verified = world_.verifies;
   }
   if (change.conversation.has_value()) {
+    opened_.insert(state_.conversation);
     state_.conversation =
         change.conversation->empty() ? NewUuid() : *change.conversation;
     context_ = change.conversation->empty()
@@ -378,6 +386,10 @@ void FakeAgent::Make(const Change& change) {
     cost_ = 0;
     state_.total_cost_usd = cost_;
   }
+}
+
+void FakeAgent::ListConversations(Listed listed) {
+  if (world_.lists) std::move(listed)(world_.listed);
 }
 
 void FakeAgent::SetPermissionMode(const std::string& mode, Done done) {

@@ -97,6 +97,11 @@ class FakeWorld {
   // of those of other directories.
   std::map<std::string, std::vector<LocalConversation>> local;
   std::set<std::string> elsewhere;
+  // What a running agent says that it has, if it answers.
+  std::vector<LocalConversation> listed;
+  bool lists = true;
+  // Agents keep the conversations that they leave open.
+  bool keeps_open = false;
   // What conversations have cost, as agents that ended gently have written it
   // down; who resumes one counts on from there.
   std::map<std::string, double> costs;
@@ -139,6 +144,20 @@ class FakeAgent final : public Agent {
   std::string_view version() const override { return "1.0"; }
   pid_t pid() const override { return pid_; }
   bool has_background_tasks() const override { return background_; }
+  bool Holds(std::string_view conversation) const override {
+    return world_.keeps_open && opened_.contains(std::string(conversation));
+  }
+  bool Keeps(std::string_view conversation) const override {
+    return Holds(conversation) ||
+           (!world_.capabilities.shared_conversation &&
+            opened_.contains(std::string(conversation)));
+  }
+  bool Forget(std::string_view conversation) override {
+    if (!world_.capabilities.shared_conversation) return !Keeps(conversation);
+    opened_.erase(std::string(conversation));
+    return true;
+  }
+  void ListConversations(Listed listed) override;
   void set_reading(bool) override {}
   void set_observer(Observer* observer) override { observer_ = observer; }
 
@@ -193,6 +212,7 @@ class FakeAgent final : public Agent {
   bool stopping_ = false;
   double cost_ = 0;
   std::set<std::string> granted_;
+  std::set<std::string> opened_;
   std::vector<Done> pending_;
   // One thing at a time, beside a stop.
   std::unique_ptr<EventLoop::Handle> step_;

@@ -99,6 +99,41 @@ TEST_F(ConfigTest, OffersTheAgentsThatItFinds) {
   EXPECT_EQ(profiles[1].env.count("SECRET"), 0u);
 }
 
+TEST_F(ConfigTest, OffersAgentsThatSpeakAcpWithWhatMakesThemSpeakIt) {
+  for (const char* program : {"/opencode", "/gemini", "/codex-acp"}) {
+    Install(programs_ + program);
+  }
+  environment_.variables["GEMINI_API_KEY"] = "k";
+  const std::vector<Profile> profiles =
+      ReadNothing().configuration.engine.profiles;
+  ASSERT_THAT(profiles, SizeIs(4));
+  EXPECT_EQ(profiles[1].name, "opencode");
+  EXPECT_EQ(profiles[1].kind, "acp");
+  EXPECT_THAT(profiles[1].args, ElementsAre("acp"));
+  EXPECT_EQ(profiles[2].name, "gemini");
+  EXPECT_THAT(profiles[2].args, ElementsAre("--acp"));
+  EXPECT_EQ(profiles[2].env.count("GEMINI_API_KEY"), 1u);
+  EXPECT_EQ(profiles[3].name, "codex");
+  EXPECT_EQ(profiles[3].command, programs_ + "/codex-acp");
+  EXPECT_THAT(profiles[3].args, IsEmpty());
+  EXPECT_EQ(profiles[3].permission_mode, "workspace-write");
+  EXPECT_EQ(profiles[3].env.count("GEMINI_API_KEY"), 0u);
+}
+
+TEST_F(ConfigTest, AProcessMayServeSeveralSessionsWhereTheKindCan) {
+  Install(programs_ + "/agent");
+  const ConfigResult result =
+      Read("store: 'memory:' profile { name: 'a' agent: 'acp' command: 'agent' "
+           "sessions_per_process: 3 auth_method: 'api-key' "
+           "disable: 'resume' }");
+  EXPECT_THAT(result.problems, IsEmpty());
+  EXPECT_THAT(result.warnings, IsEmpty());
+  const Profile& profile = result.configuration.engine.profiles.at(0);
+  EXPECT_EQ(profile.sessions_per_process, 3);
+  EXPECT_EQ(profile.auth_method, "api-key");
+  EXPECT_FALSE(profile.native_resume);
+}
+
 TEST_F(ConfigTest, FollowsTheDesktopsFolders) {
   environment_.variables["XDG_RUNTIME_DIR"] = "/run/user/1234";
   environment_.variables["XDG_STATE_HOME"] = "/state";

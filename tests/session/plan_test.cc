@@ -10,7 +10,9 @@
 namespace understudy::session {
 namespace {
 
+using testing::ElementsAre;
 using testing::ElementsAreArray;
+using testing::IsEmpty;
 
 constexpr Route kNative = Route::kNative;
 constexpr Route kRestart = Route::kRestart;
@@ -99,8 +101,8 @@ TEST(PlanTest, TriesWhatTheAgentCanDoItselfFirstAndARestartLast) {
   };
   for (const Row& row : rows) {
     SCOPED_TRACE(row.name);
-    const Plan plan = MakePlan(row.wanted, row.running, row.background,
-                               /*room=*/true);
+    const Plan plan = MakePlan(
+        row.wanted, {.running = row.running, .background = row.background});
     EXPECT_THAT(plan.routes, ElementsAreArray(row.routes));
     EXPECT_FALSE(plan.break_before_make);
   }
@@ -109,12 +111,35 @@ TEST(PlanTest, TriesWhatTheAgentCanDoItselfFirstAndARestartLast) {
 TEST(PlanTest, EndsTheOldAgentFirstWhereTwoCannotBe) {
   Capabilities alone = kAll;
   alone.shared_conversation = false;
-  EXPECT_TRUE(MakePlan(kOtherModel, alone, false, true).break_before_make);
-  EXPECT_TRUE(
-      MakePlan(kOtherModel, kAll, false, /*room=*/false).break_before_make);
-  EXPECT_FALSE(MakePlan(kOtherModel, kAll, false, true).break_before_make);
+  EXPECT_TRUE(MakePlan(kOtherModel, {.running = alone}).break_before_make);
+  EXPECT_TRUE(MakePlan(kOtherModel, {.running = kAll, .room = false})
+                  .break_before_make);
+  EXPECT_FALSE(MakePlan(kOtherModel, {.running = kAll}).break_before_make);
   // Nothing runs that could be ended: it waits for room.
-  EXPECT_FALSE(MakePlan(kOtherModel, {}, false, false).break_before_make);
+  EXPECT_FALSE(MakePlan(kOtherModel, {.room = false}).break_before_make);
+}
+
+TEST(PlanTest, DoesNotRestartWhereTheConversationWouldBeLost) {
+  Capabilities forgets = kAll;
+  forgets.resume_conversation = false;
+  forgets.load_conversation = false;
+  const Situation spoken{.running = forgets, .spoken = true};
+  EXPECT_THAT(MakePlan(kOtherModel, spoken).routes, ElementsAre(kNative));
+  EXPECT_THAT(MakePlan(kFresh, spoken).routes, ElementsAre(kNative, kRestart));
+  EXPECT_THAT(MakePlan(kOtherConversation, spoken).routes, IsEmpty());
+  // Nothing has been said yet that could be lost.
+  EXPECT_THAT(MakePlan(kOtherModel, {.running = forgets}).routes,
+              ElementsAre(kNative, kRestart));
+}
+
+TEST(PlanTest, GoesBackToAConversationThatTheAgentHasOpen) {
+  Capabilities forgets = kClears;
+  forgets.resume_conversation = false;
+  EXPECT_THAT(MakePlan(kOtherConversation, {.running = forgets,
+                                            .holds = true,
+                                            .spoken = true})
+                  .routes,
+              ElementsAre(kNative));
 }
 
 }  // namespace

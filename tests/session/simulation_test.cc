@@ -28,6 +28,11 @@ class Simulation {
     engine_.world.capabilities.new_conversation = Chance(80);
     engine_.world.capabilities.load_conversation = Chance(30);
     engine_.world.capabilities.shared_conversation = Chance(80);
+    if (Chance(15)) {
+      engine_.world.capabilities.resume_conversation = false;
+      engine_.world.capabilities.load_conversation = false;
+    }
+    engine_.world.keeps_open = Chance(50);
     engine_.world.verifies = Chance(80);
     engine_.world.bad_models = {"model-bad"};
     trouble_ = static_cast<int>(Up(25));

@@ -80,7 +80,7 @@ class SlotPoolTest : public testing::Test {
                                 const std::string& model = "") {
     auto client = std::make_unique<Client>();
     client->request = pool_.Start(
-        kind_, profile, {.model = model},
+        kind_, profile, {.model = model}, /*beside=*/nullptr,
         [client = client.get()](absl::StatusOr<std::unique_ptr<Slot>> slot) {
           ++client->answers;
           if (slot.ok()) {

@@ -46,7 +46,7 @@ class TransitionTest : public testing::Test, public Transition::Host {
   // The agent that runs before the transition.
   void RunAgent() {
     const std::unique_ptr<SlotPool::Request> request =
-        pool_->Start(kind_, profile_, {.model = "sonnet"},
+        pool_->Start(kind_, profile_, {.model = "sonnet"}, nullptr,
                      [this](absl::StatusOr<std::unique_ptr<Slot>> slot) {
                        slot_ = *std::move(slot);
                      });

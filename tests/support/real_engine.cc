@@ -38,10 +38,10 @@ void RealEngine::Await(const Pending<T>& call) {
   EXPECT_TRUE(loop.RunUntil([&call] { return call.done(); }));
 }
 
-std::string RealEngine::Create() {
+std::string RealEngine::Create(const std::string& directory) {
   CreateParams params;
   params.agent = agent_;
-  params.working_directory = folder_.path();
+  params.working_directory = directory.empty() ? folder_.path() : directory;
   Pending<SessionInfo> created;
   manager_->CreateSession({}, std::move(params), created.reply());
   Await(created);
@@ -74,6 +74,13 @@ Pending<MoveResult> RealEngine::Move(MoveParams params) {
   manager_->Move({}, std::move(params), moved.reply());
   Await(moved);
   return moved;
+}
+
+Pending<InterruptResult> RealEngine::Interrupt(const std::string& session) {
+  Pending<InterruptResult> interrupted;
+  manager_->Interrupt({}, session, "", interrupted.reply());
+  Await(interrupted);
+  return interrupted;
 }
 
 Pending<bool> RealEngine::Delete(const std::string& session) {

@@ -25,13 +25,14 @@ class RealEngine {
   // Kills what runs, and waits for its end.
   ~RealEngine();
 
-  // A session of the first profile in a folder of its own.
-  std::string Create();
+  // A session of the first profile, in a folder that all have, or in `directory`.
+  std::string Create(const std::string& directory = "");
   Pending<SendResult> Send(const std::string& session, std::string text);
   // Waits for the end of the turn.
   Pending<SendResult> SendAndWait(const std::string& session, std::string text);
   Pending<MoveResult> Move(MoveParams params);
   Pending<bool> Delete(const std::string& session);
+  Pending<InterruptResult> Interrupt(const std::string& session);
   SessionInfo Info(const std::string& session);
 
   // All that is stored of the session, and those with this payload.

@@ -17,11 +17,13 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto/error.h"
 #include "session/agent/agent.h"
+#include "session/agent/shared_process.h"
 #include "session/base/id.h"
 #include "session/base/utf8.h"
 #include "session/process/subprocess.h"
@@ -42,12 +44,35 @@ using ::testing::Not;
 using ::testing::Optional;
 using ::testing::StartsWith;
 
-// A way in which the rehearsal agent speaks a kind's protocol.
+// A way in which the rehearsal agent speaks a kind's protocol, and what that
+// way can say.
 struct Dialect {
   std::string kind;
   std::string name;
   std::vector<std::string> args;
+  // A model that does not exist is refused when it is switched to, and when a
+  // process is started with it; else the next turn shows it.
   bool checks_models = true;
+  bool checks_model_of_start = false;
+  // It says which model a name has come to.
+  bool names_model = true;
+  // What the tool Bash is called.
+  std::string bash = "Bash";
+  // Why a permission is denied is told to the model.
+  bool says_why = true;
+  // What was allowed for the session is told to a later process.
+  bool keeps_grants = true;
+  // A process that goes on with a conversation says what that has cost.
+  bool tells_total = true;
+  // It has tasks beside its turns, and turns of its own.
+  bool works_alone = true;
+  // A running process opens a conversation that another had, keeps one open
+  // that it has left, and lists those that there are.
+  bool loads = false;
+  bool holds = false;
+  bool lists = false;
+  // Its process could serve others too.
+  bool shared = false;
 
   friend void PrintTo(const Dialect& dialect, std::ostream* os) {
     *os << dialect.name;
@@ -55,8 +80,36 @@ struct Dialect {
 };
 
 std::vector<Dialect> Dialects() {
-  return {{"claude", "claude", {}},
-          {"claude", "claude_legacy", {"--legacy"}, false}};
+  const Dialect claude = {.kind = "claude", .name = "claude", .args = {}};
+  Dialect claude_legacy = claude;
+  claude_legacy.name = "claude_legacy";
+  claude_legacy.args = {"--legacy"};
+  claude_legacy.checks_models = false;
+  const Dialect acp = {.kind = "acp",
+                       .name = "acp",
+                       .args = {"--protocol=acp"},
+                       .checks_model_of_start = true,
+                       .bash = "execute",
+                       .says_why = false,
+                       .keeps_grants = false,
+                       .tells_total = false,
+                       .works_alone = false,
+                       .loads = true,
+                       .holds = true,
+                       .lists = true};
+  Dialect acp_older = acp;
+  acp_older.name = "acp_older";
+  acp_older.args = {"--protocol=acp", "--acp-models=legacy",
+                    "--acp-modes=modes", "--acp-any-model",
+                    "--acp-without=resume,close,list"};
+  acp_older.checks_models = false;
+  acp_older.checks_model_of_start = false;
+  acp_older.names_model = false;
+  acp_older.lists = false;
+  Dialect acp_shared = acp;
+  acp_shared.name = "acp_shared";
+  acp_shared.shared = true;
+  return {claude, claude_legacy, acp, acp_older, acp_shared};
 }
 
 TEST(AgentContractCoverageTest, EveryKindIsTested) {
@@ -85,6 +138,7 @@ class AgentContractTest : public ::testing::TestWithParam<Dialect> {
   // No process of any test outlives it.
   ~AgentContractTest() override {
     owner_.agent.reset();
+    shared_.reset();
     launcher_.reset();
     EXPECT_THAT(ChildrenOfThisProcess(), IsEmpty());
   }
@@ -96,8 +150,13 @@ class AgentContractTest : public ::testing::TestWithParam<Dialect> {
   absl::Status Make() {
     owner_.Take();
     owner_.loss.reset();
+    Launcher* launcher = launcher_.get();
+    if (GetParam().shared) {
+      shared_ = SharedProcess::Create(*loop_, *launcher_);
+      launcher = shared_.get();
+    }
     auto made = FindAgentKind(GetParam().kind)
-                    ->make(*loop_, *launcher_, profile_, opening_, &owner_);
+                    ->make(*loop_, *launcher, profile_, opening_, &owner_);
     if (!made.ok()) return made.status();
     owner_.agent = *std::move(made);
     return absl::OkStatus();
@@ -186,6 +245,7 @@ class AgentContractTest : public ::testing::TestWithParam<Dialect> {
       NewPosixLauncher(*loop_, {.guard_path = UNDERSTUDY_GUARD,
                                 .marker_name = "UNDERSTUDY_TEST_MARK",
                                 .marker_value = NewServerMark().value_or("")});
+  std::shared_ptr<SharedProcess> shared_;
   Profile profile_;
   Opening opening_;
   AgentOwner owner_;
@@ -233,8 +293,9 @@ TEST_P(AgentContractTest, A1_AChangedModelKeepsProcessAndConversation) {
   const pid_t pid = agent().pid();
   const std::string conversation = agent().current().conversation;
   ASSERT_THAT(Apply({.model = "haiku"}), IsOk());
-  EXPECT_EQ(agent().current().model, "claude-haiku-5-5");
-  EXPECT_TRUE(agent().current().verified);
+  EXPECT_EQ(agent().current().model,
+            GetParam().names_model ? "claude-haiku-5-5" : "haiku");
+  EXPECT_EQ(agent().current().verified, GetParam().names_model);
   EXPECT_THAT(Turn("what is the number").text,
               HasSubstr("The number is 4711."));
   EXPECT_THAT(Turn("hello").text, HasSubstr("model=claude-haiku-5-5"));
@@ -262,6 +323,12 @@ TEST_P(AgentContractTest, ARejectedModelChangesNothing) {
 
 TEST_P(AgentContractTest, AModelThatFailsATurnIsRecognised) {
   opening_.model = "claude-bogus-9";
+  if (GetParam().checks_model_of_start) {
+    EXPECT_THAT(Start(), HasReason(Reason::kModelRejected));
+    ASSERT_TRUE(RunUntilLost());
+    EXPECT_THAT(owner_.loss->why, HasReason(Reason::kModelRejected));
+    return;
+  }
   ASSERT_THAT(Start(), IsOk());
   const TurnEnd end = Turn("hello");
   EXPECT_EQ(end.outcome, v1::TURN_OUTCOME_FAILED);
@@ -290,6 +357,93 @@ TEST_P(AgentContractTest, AClearForgetsAndAResumeRemembers) {
   EXPECT_EQ(agent().current().model, "claude-haiku-5-5");
   EXPECT_THAT(Turn("what is the number").text,
               HasSubstr("The number is 4711."));
+}
+
+TEST_P(AgentContractTest, AConversationThatWasLeftIsGoneBackTo) {
+  ASSERT_THAT(Start(), IsOk());
+  Turn("remember 4711");
+  const std::string first = agent().current().conversation;
+  EXPECT_FALSE(agent().Holds(first)) << "it is the current one";
+  ASSERT_THAT(Apply({.conversation = ""}), IsOk());
+  const std::string second = agent().current().conversation;
+  EXPECT_EQ(agent().Holds(first), GetParam().holds);
+  EXPECT_FALSE(agent().Holds(NewUuid()));
+  const absl::Status back = Apply({.conversation = first});
+  if (!GetParam().holds) {
+    EXPECT_THAT(back, HasReason(Reason::kCapabilityMissing));
+    EXPECT_EQ(agent().current().conversation, second);
+    return;
+  }
+  ASSERT_THAT(back, IsOk());
+  EXPECT_EQ(agent().current().conversation, first);
+  EXPECT_TRUE(agent().Holds(second));
+  EXPECT_FALSE(agent().Holds(first));
+  EXPECT_THAT(Turn("what is the number").text,
+              HasSubstr("The number is 4711."));
+  EXPECT_THAT(Turn("hello").text, HasSubstr("model=claude-sonnet-5-5"));
+}
+
+TEST_P(AgentContractTest, AConversationOfAnotherProcessIsLoadedIfItCan) {
+  ASSERT_THAT(Start(), IsOk());
+  EXPECT_TRUE(agent().capabilities().resume_conversation);
+  Turn("remember 4711");
+  const std::string first = agent().current().conversation;
+  agent().Stop(profile_.stop_grace);
+  ASSERT_TRUE(RunUntilLost());
+  ASSERT_THAT(Start(), IsOk());
+  EXPECT_EQ(agent().capabilities().load_conversation, GetParam().loads);
+  const std::string second = agent().current().conversation;
+  EXPECT_NE(second, first);
+  owner_.Take();
+  for (const std::string& conversation : {NewUuid(), first}) {
+    const bool exists = conversation == first;
+    const absl::Status loaded = Apply({.conversation = conversation});
+    if (GetParam().loads && exists) {
+      EXPECT_THAT(loaded, IsOk());
+    } else {
+      EXPECT_THAT(loaded,
+                  HasReason(GetParam().loads ? Reason::kConversationNotFound
+                                             : Reason::kCapabilityMissing));
+      EXPECT_EQ(agent().current().conversation, second);
+    }
+    EXPECT_THAT(owner_.log, IsEmpty()) << "the past is not told";
+    EXPECT_THAT(Turn("what is the number").text,
+                HasSubstr(loaded.ok() ? "The number is 4711."
+                                      : "I know of no number."));
+    EXPECT_THAT(Turn("hello").text, HasSubstr("model=claude-sonnet-5-5"));
+    owner_.Take();
+  }
+}
+
+TEST_P(AgentContractTest, ItListsTheConversationsThatItKnowsOf) {
+  ASSERT_THAT(Start(), IsOk());
+  Turn("remember 4711");
+  std::optional<std::vector<LocalConversation>> listed;
+  for (int i = 0; i < 2; ++i) {  // at once: each is answered
+    agent().ListConversations(
+        [&](std::vector<LocalConversation> all) { listed = std::move(all); });
+  }
+  ASSERT_TRUE(loop_.RunUntil([&] { return listed.has_value(); }));
+  if (!GetParam().lists) {
+    EXPECT_THAT(*listed, IsEmpty());
+    return;
+  }
+  ASSERT_EQ(listed->size(), 1u);
+  EXPECT_EQ(listed->front().agent_session_id, agent().current().conversation);
+  EXPECT_THAT(listed->front().first_prompt, HasSubstr("remember 4711"));
+  EXPECT_GT(listed->front().update_time, absl::Now() - absl::Minutes(5));
+}
+
+TEST_P(AgentContractTest, ItSaysThatATurnHasBeenTakenUp) {
+  ASSERT_THAT(Start(), IsOk());
+  ASSERT_TRUE(agent().capabilities().acknowledges);
+  EXPECT_EQ(agent().delivered(), v1::DELIVERED_NO);
+  const std::string id = Send("!sleep 60");
+  EXPECT_NE(agent().delivered(), v1::DELIVERED_YES);
+  ASSERT_TRUE(RunUntilLogged("started " + id));
+  EXPECT_EQ(agent().delivered(), v1::DELIVERED_YES);
+  agent().Interrupt();
+  EXPECT_EQ(EndOf(id).outcome, v1::TURN_OUTCOME_INTERRUPTED);
 }
 
 TEST_P(AgentContractTest, AnUnknownConversationIsNotFound) {
@@ -361,7 +515,7 @@ TEST_P(AgentContractTest, APermissionIsAskedForAndTheAnswerCounts) {
     owner_.Take();
     const std::string id = Send(R"(!tool Bash {"command":"touch x"})");
     ASSERT_TRUE(RunUntilLogged("permission "));
-    EXPECT_EQ(owner_.permission.tool_name(), "Bash");
+    EXPECT_EQ(owner_.permission.tool_name(), GetParam().bash);
     agent().AnswerPermission(owner_.permission.permission_id(),
                              {.decision = allow ? v1::PERMISSION_DECISION_ALLOW
                                                 : v1::PERMISSION_DECISION_DENY,
@@ -370,7 +524,9 @@ TEST_P(AgentContractTest, APermissionIsAskedForAndTheAnswerCounts) {
     if (allow) {
       EXPECT_THAT(owner_.log, Not(Contains(HasSubstr("error"))));
     } else {
-      EXPECT_THAT(owner_.log, Contains(HasSubstr("error \"not today\"")));
+      EXPECT_THAT(owner_.log,
+                  Contains(HasSubstr(GetParam().says_why ? "error \"not today\""
+                                                         : "error ")));
     }
   }
 }
@@ -398,12 +554,17 @@ TEST_P(AgentContractTest, D12_APermissionForTheSessionHoldsInALaterProcess) {
       agent().AnswerPermission(owner_.permission.permission_id(),
                                {.decision = v1::PERMISSION_DECISION_ALLOW,
                                 .scope = v1::PERMISSION_SCOPE_SESSION});
-  EXPECT_THAT(opening_.grants, Not(IsEmpty()));
+  EXPECT_EQ(opening_.grants.empty(), !GetParam().keeps_grants);
   EndOf(id);
   opening_.conversation = agent().current().conversation;
   for (const char* conversation : {opening_.conversation.c_str(), ""}) {
     opening_.conversation = conversation;
     ASSERT_THAT(Start(), IsOk());
+    if (!GetParam().keeps_grants) {
+      Send(tool);
+      EXPECT_TRUE(RunUntilLogged("permission ")) << "it is asked again";
+      continue;
+    }
     EXPECT_EQ(Turn(tool).outcome, v1::TURN_OUTCOME_SUCCEEDED);
     EXPECT_THAT(owner_.log, Not(Contains(StartsWith("permission "))));
   }
@@ -418,6 +579,12 @@ TEST_P(AgentContractTest, E8_ALaterProcessTellsWhereItsTotalOfCostBegins) {
   agent().Stop(absl::Seconds(5));
   ASSERT_TRUE(RunUntilLost());
   ASSERT_THAT(Start(), IsOk());
+  if (!GetParam().tells_total) {
+    // Not nothing: it is not known.
+    EXPECT_FALSE(agent().current().total_cost_usd.has_value());
+    EXPECT_GT(Turn("hello").total_cost_usd.value_or(0), 0);
+    return;
+  }
   ASSERT_TRUE(agent().current().total_cost_usd.has_value());
   const double begin = *agent().current().total_cost_usd;
   const double second = Turn("hello").total_cost_usd.value_or(0) - begin;
@@ -519,6 +686,14 @@ TEST_P(AgentContractTest, AMessageInPartsArrivesAsItIs) {
 
 TEST_P(AgentContractTest, E9_ATurnOfItsOwnHasNoId) {
   ASSERT_THAT(Start(), IsOk());
+  if (!GetParam().works_alone) {
+    // An agent that has none never says so.
+    EXPECT_EQ(Turn("!background 0").outcome, v1::TURN_OUTCOME_SUCCEEDED);
+    EXPECT_FALSE(agent().has_background_tasks());
+    EXPECT_EQ(Turn("hello").outcome, v1::TURN_OUTCOME_SUCCEEDED);
+    EXPECT_THAT(owner_.log, Not(Contains("started -")));
+    return;
+  }
   Turn("!background 0.2");
   EXPECT_TRUE(agent().has_background_tasks());
   ASSERT_TRUE(RunUntilLogged("ended - SUCCEEDED"));
@@ -586,6 +761,7 @@ TEST_P(AgentContractTest, A23_AnAgentThatClosesItsStdinIsLostWithTheNextTurn) {
 
 TEST_P(AgentContractTest, AnAgentThatDiesDuringAChangeEndsIt) {
   Fault("crash@set-model");
+  opening_.model.clear();  // the start sets none
   ASSERT_THAT(Start(), IsOk());
   EXPECT_THAT(Apply({.model = "haiku"}), HasReason(Reason::kAgentLost));
   ASSERT_TRUE(RunUntilLost());
@@ -593,6 +769,7 @@ TEST_P(AgentContractTest, AnAgentThatDiesDuringAChangeEndsIt) {
 
 TEST_P(AgentContractTest, A2_AChangeThatWedgesEndsWithinItsBound) {
   Fault("wedge@set-model");
+  opening_.model.clear();
   profile_.switch_timeout = absl::Milliseconds(200);
   ASSERT_THAT(Start(), IsOk());
   EXPECT_THAT(Apply({.model = "haiku"}), HasReason(Reason::kAgentUnresponsive));

@@ -8,9 +8,7 @@
 #ifndef UNDERSTUDY_TESTS_SESSION_AGENT_CLAUDE_FIXTURE_H_
 #define UNDERSTUDY_TESTS_SESSION_AGENT_CLAUDE_FIXTURE_H_
 
-#include <fstream>
 #include <map>
-#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -18,18 +16,10 @@
 #include <utility>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "gmock/gmock.h"
-#include "gtest/gtest.h"
-#include "nlohmann/json.hpp"
-#include "session/agent/agent.h"
-#include "tests/fakes/fake_launcher.h"
-#include "tests/fakes/fake_loop.h"
-#include "tests/support/agent_owner.h"
-#include "tests/support/status_matchers.h"
+#include "tests/session/agent/agent_fixture.h"
 
 namespace understudy::session {
 
@@ -41,11 +31,8 @@ inline constexpr char kTurn2[] = "22222222-2222-4222-8222-222222222222";
 inline constexpr char kNext[] = "33333333-3333-4333-8333-333333333333";
 inline constexpr char kEarlier[] = "44444444-4444-4444-8444-444444444444";
 
-class ClaudeFixture : public ::testing::Test {
+class ClaudeFixture : public AgentFixture {
  protected:
-  using Json = nlohmann::json;
-  using Lines = std::vector<std::string>;
-
   explicit ClaudeFixture(std::string version = kNewClaude)
       : version_(std::move(version)) {
     profile_.name = "claude";
@@ -61,29 +48,13 @@ class ClaudeFixture : public ::testing::Test {
 
   Lines Data(const std::string& name, const std::string& turn = "",
              const std::string& request = "") const {
-    std::ifstream file(absl::StrCat(UNDERSTUDY_TESTDATA, "/claude/", version_,
-                                    "/", name, ".jsonl"));
-    EXPECT_TRUE(file.is_open()) << name;
-    Lines lines;
-    for (std::string line; std::getline(file, line);) {
-      lines.push_back(
-          absl::StrReplaceAll(line, {{"$REQUEST", request},
-                                     {"$TURN", turn},
-                                     {"$CONVERSATION", conversation_},
-                                     {"$NEXT", kNext},
-                                     {"$MODEL", model_}}));
-    }
-    return lines;
+    return Recorded(absl::StrCat("claude/", version_, "/", name, ".jsonl"),
+                    {{"$REQUEST", request},
+                     {"$TURN", turn},
+                     {"$CONVERSATION", conversation_},
+                     {"$NEXT", kNext},
+                     {"$MODEL", model_}});
   }
-
-  FakeChild& child() { return launcher_.last(); }
-
-  // The process says lines, in one breath.
-  void Say(Lines lines) {
-    child().Say(std::move(lines));
-    loop_.RunUntilIdle();
-  }
-  void Say(const Json& line) { Say(Lines{line.dump()}); }
 
   // Single lines, for where the order is the matter.
   Json Init(const std::string& turn) const {
@@ -132,15 +103,6 @@ class ClaudeFixture : public ::testing::Test {
     Say(Init(turn));
   }
 
-  // Everything it was written, and the last of it.
-  std::vector<Json> Written() {
-    std::vector<Json> lines;
-    for (const std::string& line : child().lines()) {
-      lines.push_back(Json::parse(line));
-    }
-    return lines;
-  }
-  Json LastWritten() { return Written().back(); }
   // How many requests of a kind it was written.
   int Requests(const std::string& subtype) {
     int count = 0;
@@ -162,56 +124,17 @@ class ClaudeFixture : public ::testing::Test {
 
   // --- The agent ---
 
-  absl::Status Make() {
-    launcher_.OnLaunch([this](FakeChild& launched) {
-      launched.OnLine([this](FakeChild& process, std::string_view line) {
-        Answer(process, Json::parse(line));
-      });
-    });
-    auto made = FindAgentKind("claude")->make(loop_, launcher_, profile_,
-                                              opening_, &owner_);
-    if (!made.ok()) return made.status();
-    owner_.agent = *std::move(made);
+  absl::Status Make() override {
+    absl::Status made = AgentFixture::Make();
+    if (!made.ok()) return made;
     conversation_ = Argument("--session-id").value_or(opening_.conversation);
     model_ = Argument("--model").value_or("");
-    return absl::OkStatus();
-  }
-
-  Agent& agent() { return *owner_.agent; }
-
-  // What the handshake came to; nothing while it goes on.
-  const std::optional<absl::Status>& Start() {
-    EXPECT_THAT(Make(), IsOk());
-    agent().Start([this](absl::Status status) {
-      EXPECT_FALSE(ready_.has_value()) << "called twice";
-      ready_ = std::move(status);
-    });
-    EXPECT_FALSE(ready_.has_value()) << "called from inside the call";
-    loop_.RunUntilIdle();
-    return ready_;
-  }
-  void MustStart() {
-    Start();
-    ASSERT_TRUE(ready_.has_value());
-    ASSERT_THAT(*ready_, IsOk());
-    owner_.Take();
+    return made;
   }
 
   void Send(const std::string& turn, const std::string& text = "hello") {
     agent().Send({turn, text});
     loop_.RunUntilIdle();
-  }
-
-  // What a change came to; nothing while it goes on.
-  const std::optional<absl::Status>& Apply(const Change& change) {
-    changed_.reset();
-    agent().Apply(change, [this](absl::Status status) {
-      EXPECT_FALSE(changed_.has_value()) << "called twice";
-      changed_ = std::move(status);
-    });
-    EXPECT_FALSE(changed_.has_value()) << "called from inside the call";
-    loop_.RunUntilIdle();
-    return changed_;
   }
 
   std::string version_;
@@ -220,16 +143,8 @@ class ClaudeFixture : public ::testing::Test {
   std::set<std::string> unanswered_;  // requests that the process ignores
   std::map<std::string, std::string> instead_;  // answered by another file
 
-  FakeLoop loop_;
-  FakeLauncher launcher_{loop_};
-  Profile profile_;
-  Opening opening_;
-  AgentOwner owner_;
-  std::optional<absl::Status> ready_;
-  std::optional<absl::Status> changed_;
-
  private:
-  void Answer(FakeChild& process, const Json& line) {
+  void Answer(FakeChild& process, const Json& line) override {
     if (line["type"] != "control_request") return;
     std::string subtype = line["request"]["subtype"];
     if (unanswered_.count(subtype) > 0) return;

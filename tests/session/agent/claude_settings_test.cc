@@ -33,15 +33,15 @@ class ClaudeModeTest : public EachClaude {
     loop_.RunUntilIdle();
   }
 
-  Json Answer(Json members) {
+  Json Response(Json members) {
     members["request_id"] = LastWritten()["request_id"];
     return {{"type", "control_response"}, {"response", std::move(members)}};
   }
   Json Accepted(const std::string& mode) {
-    return Answer({{"subtype", "success"}, {"response", {{"mode", mode}}}});
+    return Response({{"subtype", "success"}, {"response", {{"mode", mode}}}});
   }
   Json Refused(const std::string& error, const std::string& code) {
-    Json answer = Answer({{"subtype", "error"}, {"error", error}});
+    Json answer = Response({{"subtype", "error"}, {"error", error}});
     if (!old()) answer["response"]["error_code"] = code;
     return answer;
   }
