@@ -7,7 +7,7 @@ usage() {
 usage: tests/fuzz/run.sh [OPTION...] [TARGET...]
 
 Builds the fuzz targets with clang into build-fuzz/ and runs each, or those
-that are named: line_buffer json claude check config.
+that are named: line_buffer json json_rpc claude acp check config.
 
   --executions=N  so many inputs each (10000000)
   --seconds=N     so long each, instead
@@ -25,7 +25,7 @@ refuse() {
   exit 2
 }
 
-all=(line_buffer json claude check config)
+all=(line_buffer json json_rpc claude acp check config)
 targets=()
 bound=-runs=10000000
 install=1
