@@ -109,7 +109,7 @@ fi
 selected=()
 if [ -n "$offline" ]; then
   echo "tests/run.sh: offline: left out are the tests that need a package" \
-    "registry: the real Claude Code CLI, grpcurl, buf"
+    "registry: the real agents (Claude Code, OpenCode, Codex), grpcurl, buf"
   selected+=(--label-exclude registry)
 fi
 if [ -n "$engine" ]; then selected+=(--label-regex engine); fi

@@ -27,5 +27,10 @@ understudy_script_test(claude_native "e2e;registry" agents
   e2e/claude_native_test.py)
 understudy_script_test(claude_keeps "e2e;registry" agents
   e2e/claude_keeps_test.py)
+# The other agents that speak ACP take as long again: tests/README.md has the
+# command.
+understudy_script_test(acp "e2e;registry" agents
+  e2e/acp_test.py --agents=opencode,codex)
+set_tests_properties(acp PROPERTIES TIMEOUT 1800)
 understudy_script_test(quickstart e2e "" deploy/quickstart_test.sh)
 understudy_script_test(deploy unit "" deploy/deploy_test.sh)

@@ -105,6 +105,15 @@ class Client:
                          control.ListConversationsRequest(
                              session_id=session_id)).conversations
 
+    def agents(self):
+        return self.call(self.control.ListAgents,
+                         control.ListAgentsRequest()).agents
+
+    def models(self, **of):
+        """Of a `session_id` or of an `agent`."""
+        return self.call(self.control.ListModels,
+                         control.ListModelsRequest(**of)).models
+
     def send(self, session_id, text, wait_until=COMPLETED, **fields):
         return self.call(self.control.SendMessage, control.SendMessageRequest(
             session_id=session_id, text=text, wait_until=wait_until,

@@ -1,11 +1,13 @@
-"""Takes a program out of a pinned npm package.
+"""Takes programs out of pinned npm packages.
 
-Where the package comes from is npm's own configuration; that it is the pinned
-archive is checked here. No install script runs.
+Where the packages come from is npm's own configuration; that they are the
+pinned archives is checked here, or by npm from a lock file. No install script
+runs.
 """
 
 import base64
 import hashlib
+import json
 import os
 import platform
 import shutil
@@ -35,31 +37,69 @@ def fetch_program(package, version, sha512, member, work, target):
     _extract(archive, member, target)
 
 
+def install_locked(lock_folder, work, folder):
+    """Installs what a lock file names, and nothing else, into `folder`.
+
+    `lock_folder` has a package.json and the package-lock.json that belongs to
+    it; `work` is an empty folder.
+    """
+    for name in ('package.json', 'package-lock.json'):
+        shutil.copy(os.path.join(lock_folder, name), folder)
+    _npm(['ci', '--omit=dev', '--no-audit', '--no-fund'], folder, work,
+         os.path.basename(lock_folder))
+
+
+def lock_digest(lock_folder):
+    """Tells one lock file from another."""
+    with open(os.path.join(lock_folder, 'package-lock.json'), 'rb') as file:
+        return hashlib.sha256(file.read()).hexdigest()[:12]
+
+
+def locked_version(lock_folder, package):
+    """The version of a package that the lock file names."""
+    with open(os.path.join(lock_folder, 'package-lock.json'),
+              encoding='utf-8') as file:
+        return json.load(file)['packages'][f'node_modules/{package}'][
+            'version']
+
+
 def _pack(package, version, folder):
     """Downloads a package's archive into `folder`; returns its path."""
     what = f'{package}@{version}'
+    said = _npm(['pack', what], folder, folder, what)
+    archives = [name for name in os.listdir(folder) if name.endswith('.tgz')]
+    if len(archives) != 1:
+        raise InstallError(f'npm pack {what} made no archive\n' +
+                           program_cache.some_lines(said))
+    return os.path.join(folder, archives[0])
+
+
+def _npm(arguments, folder, work, what):
+    """Runs npm in `folder`; returns what it said."""
     npm = shutil.which('npm')
     if npm is None:
         raise InstallError(f'cannot download {what}: npm is not installed '
                            '(Debian: apt-get install nodejs npm)')
-    # A cache of its own: the archive is needed once, and npm would keep it.
-    command = [npm, 'pack', what, '--ignore-scripts', '--loglevel=error',
+    # A cache of its own: the archives are needed once, and npm would keep
+    # them.
+    command = [npm, *arguments, '--ignore-scripts', '--loglevel=error',
                '--no-update-notifier',
-               '--cache', os.path.join(folder, 'npm-cache')]
+               '--cache', os.path.join(work, 'npm-cache')]
+    named = f'npm {arguments[0]} of {what}'
     try:
         done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               text=True, errors='replace', check=False,
                               timeout=_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired as error:
-        raise InstallError(f'npm pack {what}: not done after '
-                           f'{_TIMEOUT_SECONDS} s') from error
-    archives = [name for name in os.listdir(folder) if name.endswith('.tgz')]
-    if done.returncode != 0 or len(archives) != 1:
+        raise InstallError(f'{named}: not done after {_TIMEOUT_SECONDS} s'
+                           ) from error
+    said = done.stderr or done.stdout
+    if done.returncode != 0:
         raise InstallError(
-            f'npm pack {what} failed; is the package registry reachable?\n' +
-            program_cache.some_lines(done.stderr or done.stdout))
-    return os.path.join(folder, archives[0])
+            f'{named} failed; is the package registry reachable?\n' +
+            program_cache.some_lines(said))
+    return said
 
 
 def _check_archive(path, expected):

@@ -102,7 +102,11 @@ class Fifo:
 
 
 class AgentTest(unittest.TestCase):
-    """The ground of a test with a real agent; subclasses name its version."""
+    """The ground of a test with a real agent.
+
+    Of Claude Code, whose version subclasses name; those for another agent
+    replace `setUpClass`, `start_api`, `profile` and `is_agent`.
+    """
 
     maxDiff = None
     version = None
@@ -119,10 +123,23 @@ class AgentTest(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
         self.directory = os.path.join(self.folder, 'work')
         os.mkdir(self.directory)
-        self.api = MessagesApi()
+        self.api = self.start_api()
         self.addCleanup(self.api.close)
         self.server = None
         self.client = None
+
+    def start_api(self):
+        """The stand-in for the API behind the agent."""
+        return MessagesApi()
+
+    def profile(self, **fields):
+        return claude_profile('claude', self.program, self.folder,
+                              self.api.url, **fields)
+
+    def is_agent(self, process):
+        """Whether this is the agent itself, not what it has started."""
+        return bool(process.arguments) and (
+            process.arguments[0] == self.program)
 
     def doCleanups(self):
         outcome = getattr(self, '_outcome', None)
@@ -136,9 +153,8 @@ class AgentTest(unittest.TestCase):
         options = {'max_slots': max_slots} if max_slots else {}
         if drain_timeout is not None:
             options['drain_timeout'] = drain_timeout
-        self.server = Server(self.folder, [claude_profile(
-            'claude', self.program, self.folder, self.api.url,
-            **profile_fields)], **options)
+        self.server = Server(self.folder, [self.profile(**profile_fields)],
+                             **options)
         self.addCleanup(self.server.end_everything)
         self.client = self.server.start()
         self.addCleanup(self._stop_cleanly)
@@ -177,9 +193,8 @@ class AgentTest(unittest.TestCase):
         return lambda: [int(line) for line in pids.read_lines(2)]
 
     def agent_pids(self):
-        """The agents that are alive: the CLI itself, not what it started."""
-        return [p.pid for p in self.server.processes()
-                if p.arguments and p.arguments[0] == self.program]
+        """The agents that are alive."""
+        return [p.pid for p in self.server.processes() if self.is_agent(p)]
 
     def assert_gone(self, pids):
         """None of these processes is left, or outlives the next moment."""
