@@ -25,9 +25,17 @@ check "$example" || fail "the example is wrong"
 # The commented lines that are configuration: a field, or the end of one.
 sed -E 's/^# ( *([a-z_]+(: ["0-9A-Z]| \{)|\}|#).*)$/\1/' "$example" |
   sed "s|/srv/projects|$folder|" >"$folder/all.textproto"
-grep -q '^  command: "claude"$' "$folder/all.textproto" ||
-  fail "the profile of Claude Code is not where it was"
+programs=$(sed -n 's/^  command: "\(.*\)"$/\1/p' "$folder/all.textproto" |
+  grep -v '^understudy-')
+for program in claude opencode gemini codex-acp claude-agent-acp; do
+  grep -qx "$program" <<<"$programs" || fail "there is no profile of $program"
+done
 mkdir "$folder/bin"
+for program in $programs; do
+  if [ "$program" = claude ]; then continue; fi
+  printf '#!/bin/sh\n' >"$folder/bin/$program"
+  chmod +x "$folder/bin/$program"
+done
 if check "$folder/all.textproto" 2>"$folder/errors"; then
   command -v claude >/dev/null || fail "a program that is missing is no error"
 else
@@ -37,3 +45,11 @@ fi
 printf '#!/bin/sh\n' >"$folder/bin/claude"
 chmod +x "$folder/bin/claude"
 check "$folder/all.textproto" || fail "what is commented out is wrong"
+# What is commented out in a profile, too.
+sed -E 's/^( *)# ([a-z_]+: ["0-9A-Z].*)$/\1\2/' "$folder/all.textproto" \
+  >"$folder/more.textproto"
+if cmp -s "$folder/all.textproto" "$folder/more.textproto"; then
+  fail "nothing is commented out in a profile any more"
+fi
+check "$folder/more.textproto" ||
+  fail "what is commented out in a profile is wrong"
