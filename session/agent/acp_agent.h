@@ -12,9 +12,10 @@
 // A version 2 of the protocol is negotiable with some agents (claude-agent-acp
 // 0.100, codex-acp 2.6) and is another protocol: it is never asked for.
 //
-// Nothing in ACP says that a message has been taken up. A request of no known
-// method behind it does, since lines are read in order: whatever is answered.
-// An agent that does not answer such a one in the handshake is not asked again.
+// Nothing in ACP says that a message has been taken up. If a turn stays silent
+// for some seconds, a request of no known method does: lines are read in order,
+// so whatever is answered to it comes after the prompt was read. An agent that
+// does not answer such a one in the handshake is not asked again.
 //
 // Defined in acp.cc (start and changes), acp_choices.cc (model and mode) and
 // acp_turns.cc (turns, and what each line does).

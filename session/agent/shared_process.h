@@ -11,8 +11,8 @@
 // A seat that is stopped while others stay has left when all that it asked has
 // been answered, or when its time is over; then nobody may join any more, since
 // the child may still be at what that seat wanted, and it ends with its last
-// seat. A seat that ends without having been stopped condemns the child in the
-// same way. A child that ends takes all seats with it.
+// seat. A seat that is destroyed while it waits for an answer condemns the
+// child in the same way. A child that ends takes all seats with it.
 //
 // Invariants: every seat has one OnExit, unless it is destroyed before; the
 // child is stopped when the last seat that stays leaves.
